@@ -1,0 +1,191 @@
+"""The catalogue is the folder: every file under `methods/<family>/` is a method, found by its name.
+
+Cards are read from the syntax tree, so listing eighty methods imports none of them. Beside our own folder the
+walk covers the entry-point group ``isthmus.methods`` (each entry names a package laid out as family folders)
+and any folder given with `--methods`.
+"""
+
+import ast
+import hashlib
+import importlib
+import importlib.util
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import entry_points
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from isthmus.core.card import Card, Claim
+from isthmus.core.errors import BadInput, NotFound
+
+__all__ = ["Entry", "digest", "find", "imported_files", "read_literal", "serving", "walk"]
+
+METHODS = Path(__file__).parent.parent / "methods"
+RECORDS = {"Card": Card, "Claim": Claim}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A method as the catalogue sees it: where it is, and its card."""
+
+    name: str
+    family: str
+    path: Path
+    module: str
+
+    @cached_property
+    def card(self) -> Card:
+        """The card, read without importing the file."""
+        card = read_literal(self.path, "CARD", RECORDS)
+        if not isinstance(card, Card):
+            raise BadInput(f"{self.path}: CARD is not a Card(...)")
+        return card
+
+    @property
+    def slug(self) -> str:
+        """The name as the papers' list writes it."""
+        return self.name.replace("_", "-")
+
+    @cached_property
+    def digest(self) -> str:
+        """What makes a stored result stale when it changes: the code of the method, docstrings apart."""
+        return digest(*_sources(self.path))
+
+    def load(self) -> ModuleType:
+        """Import the method's module."""
+        if self.module in sys.modules or importlib.util.find_spec(self.module.split(".")[0]) is not None:
+            return importlib.import_module(self.module)
+        spec = importlib.util.spec_from_file_location(self.module, self.path)
+        if spec is None or spec.loader is None:
+            raise BadInput(f"{self.path} cannot be imported")
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[self.module] = module
+        spec.loader.exec_module(module)
+        return module
+
+
+def walk(extra: Sequence[Path] = ()) -> list[Entry]:
+    """Return all methods by name: ours, those of installed packages, and those under the `extra` folders."""
+    roots = [(METHODS, "isthmus.methods")]
+    for point in entry_points(group="isthmus.methods"):
+        spec = importlib.util.find_spec(point.value)
+        if spec is None or spec.origin is None:
+            raise BadInput(f"entry point {point.name} names {point.value}, which is not an importable package")
+        roots.append((Path(spec.origin).parent, point.value))
+    for folder in extra:
+        if not folder.is_dir():
+            raise NotFound(f"--methods {folder}: no such folder")
+        roots.append(
+            (folder.resolve(), f"_isthmus_methods_{hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:8]}")
+        )
+    found: dict[str, Entry] = {}
+    for root, package in roots:
+        for path in sorted([*root.glob("*/[!_]*.py"), *root.glob("*/[!_]*/__init__.py")]):
+            name = path.parent.name if path.name == "__init__.py" else path.stem
+            family = path.relative_to(root).parts[0]
+            if name in found:
+                raise BadInput(f"two methods are called {name!r}: {found[name].path} and {path}")
+            found[name] = Entry(name, family, path, f"{package}.{family}.{name}")
+    return [found[name] for name in sorted(found)]
+
+
+def find(name: str, extra: Sequence[Path] = ()) -> Entry:
+    """Return one method by file stem or slug."""
+    entries = {e.name: e for e in walk(extra)}
+    wanted = name.replace("-", "_")
+    if wanted not in entries:
+        raise NotFound.named("method", name, entries)
+    return entries[wanted]
+
+
+def serving(verb: str, extra: Sequence[Path] = ()) -> dict[str, tuple[str, str]]:
+    """Return {name: (module, attribute)} of everything that serves a workbench verb.
+
+    Methods declare it in `CARD.uses`, parts in a module-level literal `USES = {name: {verb: attribute}}`.
+    """
+    served = {entry.name: (entry.module, entry.card.uses[verb]) for entry in walk(extra) if verb in entry.card.uses}
+    for path in sorted((METHODS.parent / "parts").glob("[!_]*.py")):
+        uses = read_literal(path, "USES", {}, default={})
+        served |= {name: (f"isthmus.parts.{path.stem}", verbs[verb]) for name, verbs in uses.items() if verb in verbs}
+    return served
+
+
+def read_literal(path: Path, name: str, records: Mapping[str, type], default: Any = None) -> Any:
+    """Evaluate the module-level assignment `name = …` of a file: literals and calls of `records` only."""
+    try:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+    except (SyntaxError, UnicodeDecodeError) as error:
+        raise BadInput(f"{path} cannot be read as Python: {error}") from error
+
+    def value(node: ast.expr) -> Any:
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in records and not node.args:
+            return records[node.func.id](**{k.arg: value(k.value) for k in node.keywords if k.arg is not None})
+        if isinstance(node, ast.Tuple):
+            return tuple(value(e) for e in node.elts)
+        try:
+            return ast.literal_eval(node)
+        except ValueError:
+            raise BadInput(
+                f"{path}:{node.lineno}: {name} must hold literals only, found {ast.unparse(node)!r}"
+            ) from None
+
+    for node in tree.body:
+        target = (
+            node.targets[0]
+            if isinstance(node, ast.Assign)
+            else node.target
+            if isinstance(node, ast.AnnAssign)
+            else None
+        )
+        if (
+            isinstance(target, ast.Name)
+            and target.id == name
+            and isinstance(node, ast.Assign | ast.AnnAssign)
+            and node.value
+        ):
+            return value(node.value)
+    return default
+
+
+def digest(*paths: Path) -> str:
+    """Return the sha256 (16 hex digits) of the files' syntax trees without docstrings and comments."""
+    total = hashlib.sha256()
+    for path in paths:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        for node in ast.walk(tree):
+            if isinstance(
+                node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+            ) and ast.get_docstring(node, clean=False):
+                node.body = node.body[1:]
+        total.update(ast.dump(tree).encode())
+    return total.hexdigest()[:16]
+
+
+def imported_files(path: Path) -> list[Path]:
+    """Return our own files that a file imports, directly or through others, itself left out."""
+    root, seen, queue = METHODS.parent, {path}, [*_sources(path)]
+    while queue:
+        for node in ast.walk(ast.parse(queue.pop().read_text(encoding="utf-8"))):
+            names = (
+                [a.name for a in node.names]
+                if isinstance(node, ast.Import)
+                else [node.module, *(f"{node.module}.{a.name}" for a in node.names)]
+                if isinstance(node, ast.ImportFrom) and node.module
+                else []
+            )
+            for name in names:
+                if name.split(".")[0] != "isthmus":
+                    continue
+                base = root.joinpath(*name.split(".")[1:])
+                for candidate in (base.with_suffix(".py"), base / "__init__.py"):
+                    if candidate.is_file() and candidate not in seen:
+                        seen.add(candidate)
+                        queue.append(candidate)
+    return sorted(seen - {path, *_sources(path)})
+
+
+def _sources(path: Path) -> list[Path]:
+    return sorted(path.parent.rglob("*.py")) if path.name == "__init__.py" else [path]

@@ -1,0 +1,1 @@
+"""Real data sets as records, read from where packages put them."""

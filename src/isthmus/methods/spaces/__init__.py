@@ -1,0 +1,1 @@
+"""Maps that bring separately trained embedding spaces into one."""

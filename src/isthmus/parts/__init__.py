@@ -1,0 +1,1 @@
+"""Bricks that two or more methods use. They never import a method."""

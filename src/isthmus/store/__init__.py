@@ -1,0 +1,1 @@
+"""Vectors with their provenance: Parquet parts, a manifest, and the fingerprint of the encoder."""

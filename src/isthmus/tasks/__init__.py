@@ -1,0 +1,1 @@
+"""One file per task: data, score, best answer and chance answer."""
