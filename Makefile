@@ -1,0 +1,39 @@
+# Two commands matter: `make demo` and `make test`. Both make the environment first.
+# PYTHON chooses the interpreter (3.11 or newer), TORCH a version of torch (default: the newest).
+
+PYTHON ?= python3
+VENV   ?= .venv
+TORCH  ?=
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip --disable-pip-version-check
+
+.PHONY: demo test lint types docs clean
+
+demo: $(VENV)/.ready
+	$(BIN)/isthmus demo --out isthmus-demo
+
+test: $(VENV)/.ready-dev
+	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered -q $(ARGS)
+
+lint: $(VENV)/.ready-dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: $(VENV)/.ready-dev
+	$(BIN)/mypy
+
+$(VENV)/.ready: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "isthmus needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Try: make $(MAKECMDGOALS) PYTHON=python3.11")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(PIP) install --quiet --retries 1 'pip>=25.1' 2>/dev/null \
+	  || { echo "isthmus: packages cannot be installed: no connection to the package index. Connect and run make again." >&2; exit 1; }
+	$(if $(TORCH),$(PIP) install --quiet 'torch==$(TORCH)')
+	$(PIP) install --quiet --editable '.[demo]'
+	@touch $@
+
+$(VENV)/.ready-dev: $(VENV)/.ready
+	$(PIP) install --quiet --group dev
+	@touch $@
+
+clean:
+	rm -rf $(VENV) isthmus-demo
