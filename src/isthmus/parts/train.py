@@ -1,0 +1,123 @@
+"""The one training loop: AdamW, linear warm-up, cosine decay. It knows no method.
+
+A step takes a batch and returns a dict with "loss"; everything else in the dict is recorded beside it.
+
+>>> import torch
+>>> w = torch.nn.Parameter(torch.zeros(3))
+>>> goal = torch.tensor([1.0, -2.0, 0.5])
+>>> history = train(lambda _: {"loss": ((w - goal) ** 2).sum()}, [w], range(200), lr=0.1)
+>>> history[-1]["loss"] < 1e-3 < history[0]["loss"]
+True
+"""
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
+from dataclasses import dataclass
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from isthmus.core.errors import BadInput
+from isthmus.core.progress import Progress, silent
+
+__all__ = ["Minibatches", "learning_rate", "train"]
+
+B = TypeVar("B")
+
+
+def train(
+    step: Callable[[B], Mapping[str, Tensor]],
+    params: Iterable[torch.nn.Parameter],
+    batches: Iterable[B],
+    *,
+    lr: float = 1e-3,
+    weight_decay: float = 0.0,
+    warmup: float = 0.0,
+    final_lr: float = 0.0,
+    clip: float | None = None,
+    total: int | None = None,
+    stop: Callable[[int], bool] | None = None,
+    progress: Progress = silent,
+    stage: str = "train",
+) -> list[dict[str, float]]:
+    """Minimise ``step(batch)["loss"]`` over `batches` and return what each step reported, as plain numbers.
+
+    AdamW; only matrices decay (biases, gains and temperatures do not). The rate climbs linearly from
+    `final_lr` over the first `warmup` share of the steps, then falls along a cosine to `final_lr`. `total` is
+    the number of steps, needed where `batches` has no length. `clip` bounds the norm of the whole gradient.
+    `stop` is asked after every step with the steps done and ends the training when it returns True.
+    The gradients are cleared at the end.
+
+    Raises:
+        BadInput: when there is nothing to train, no batch, an unknown length, or a loss that is not finite
+            (the message names the step).
+    """
+    trained = [p for p in params if p.requires_grad]
+    if not trained:
+        raise BadInput("train got no parameter that requires a gradient")
+    if total is None:
+        if not isinstance(batches, Sized):
+            raise BadInput("batches have no length; give total= so that the schedule knows where it ends")
+        total = len(batches)
+    groups = [
+        {"params": [p for p in trained if p.ndim >= 2], "weight_decay": weight_decay},
+        {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
+    ]
+    optimizer = torch.optim.AdamW([g for g in groups if g["params"]], lr=lr, foreach=True)
+    history: list[dict[str, float]] = []
+    for done, batch in enumerate(batches):
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(done, total, lr=lr, warmup=warmup, final_lr=final_lr)
+        optimizer.zero_grad(set_to_none=True)
+        reported = step(batch)
+        loss = reported["loss"]
+        if not bool(torch.isfinite(loss)):
+            raise BadInput(f"the loss is {loss.item()} at step {done} of {total}: lower lr={lr:g} or look at the input")
+        loss.backward()  # type: ignore[no-untyped-call]
+        if clip is not None:
+            torch.nn.utils.clip_grad_norm_(trained, clip)
+        optimizer.step()
+        history.append({name: float(value.detach()) for name, value in reported.items()})
+        progress(stage, done + 1, total)
+        if stop is not None and stop(done + 1):
+            break
+    if not history:
+        raise BadInput("train got no batch")
+    optimizer.zero_grad(set_to_none=True)
+    return history
+
+
+def learning_rate(done: int, total: int, *, lr: float, warmup: float = 0.0, final_lr: float = 0.0) -> float:
+    """Return the rate of the step after `done` of `total`: linear from `final_lr` to `lr`, then a cosine back."""
+    climb = warmup * total
+    if done < climb:
+        return final_lr + (lr - final_lr) * (done + 1) / (climb + 1)
+    return final_lr + (lr - final_lr) * (1 + math.cos(math.pi * min(1.0, (done - climb) / max(1.0, total - climb)))) / 2
+
+
+@dataclass(frozen=True)
+class Minibatches:
+    """Shuffled index batches of `n` rows over some epochs; the last short batch of an epoch is dropped.
+
+    When `n` < `size` an epoch is one batch of all rows. Iterating twice gives two different orders, because
+    the generator moves on.
+    """
+
+    n: int
+    size: int
+    epochs: int
+    generator: torch.Generator
+
+    def __post_init__(self) -> None:
+        if min(self.n, self.size, self.epochs) < 1:
+            raise BadInput(f"n, size and epochs must be at least 1, got {self.n}, {self.size}, {self.epochs}")
+
+    def __len__(self) -> int:
+        return self.epochs * max(1, self.n // self.size)
+
+    def __iter__(self) -> Iterator[Tensor]:
+        for _ in range(self.epochs):
+            order = torch.randperm(self.n, generator=self.generator)
+            for i in range(max(1, self.n // self.size)):
+                yield order[i * self.size : (i + 1) * self.size]
