@@ -1,0 +1,191 @@
+"""The product loop: embed, align, index, search, evaluate, diagnose."""
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from isthmus.cli import console
+from isthmus.cli.console import Common, common
+from isthmus.core.errors import BadInput
+
+__all__ = ["align", "diagnose", "embed", "evaluate", "index", "search"]
+
+Repeated = Parameter(negative="")
+
+
+def embed(
+    source: str,
+    *,
+    encoder: Annotated[list[str], Repeated],
+    out: Path,
+    options: Common = common,
+) -> None:
+    """Encode a data set or a folder into a store; the same command again goes on where it stopped.
+
+    Args:
+        source: Name of a data set (see `isthmus data list`) or a folder.
+        encoder: Which encoder takes which modality, such as image=efficientnet_lite0; repeat for more.
+        out: Folder of the store.
+        options: Device, batch size, seed, JSON.
+    """
+    from isthmus.workbench.embed import embed as run
+
+    encoders = console.assignments("--encoder", encoder)
+    with console.progress() as progress:
+        store = run(
+            source,
+            encoders=encoders,
+            out=out,
+            batch_size=options.batch_size,
+            device=options.device,
+            progress=progress,
+        )
+    status = store.status()
+    if options.json:
+        console.emit(status)
+        return
+    rejected = status["rejected"]
+    console.note(
+        f"{status['rows']:,} vectors in {out}"
+        + (f"; {rejected} set aside in {out / 'rejected.parquet'}" if rejected else "")
+    )
+
+
+def align(
+    store: Path,
+    *,
+    modalities: str,
+    out: Path,
+    method: str = "projectors",
+    set: Annotated[list[str] | None, Repeated] = None,
+    options: Common = common,
+) -> None:
+    """Fit one map a modality from the items of a store, and save them as a space.
+
+    Args:
+        store: Folder of the store.
+        modalities: Which modalities to bring together, such as image,text.
+        out: Folder of the space.
+        method: What fits the maps (see `isthmus methods`).
+        set: Settings of the method, such as width=256; repeat for more.
+        options: Device, batch size, seed, JSON.
+    """
+    from isthmus.workbench.align import align as run
+
+    with console.progress() as progress:
+        space = run(
+            store,
+            modalities=[m.strip() for m in modalities.split(",") if m.strip()],
+            method=method,
+            settings=console.assignments("--set", set or []),
+            out=out,
+            seed=options.seed,
+            progress=progress,
+        )
+    if options.json:
+        console.emit(space.card)
+    else:
+        console.note(f"space of {', '.join(sorted(space.maps))} in {out}")
+
+
+def index(store: Path, *, space: Path, out: Path, options: Common = common) -> None:
+    """Map the vectors of a store through a space and make them searchable.
+
+    Args:
+        store: Folder of the store.
+        space: Folder of the space.
+        out: Folder of the index.
+        options: Device, batch size, seed, JSON.
+    """
+    from isthmus.workbench.search import build_index
+
+    built = build_index(store, space=space, out=out)
+    if options.json:
+        console.emit(built.status())
+    else:
+        counts = ", ".join(f"{n:,} {m}" for m, n in built.status()["rows"].items())
+        console.note(f'index of {counts} in {out}; try: isthmus search {out} "a cat laughing"')
+
+
+def search(
+    index: Path,
+    text: str | None = None,
+    *,
+    image: Path | None = None,
+    k: Annotated[int, Parameter(alias="-k")] = 10,
+    modality: str | None = None,
+    options: Common = common,
+) -> None:
+    """Search an index with a text or a picture.
+
+    Args:
+        index: Folder of the index.
+        text: What to look for.
+        image: A picture to look for, instead of a text.
+        k: How many hits.
+        modality: Only hits of this modality; without it, all but the query's own.
+        options: Device, batch size, seed, JSON.
+    """
+    from isthmus.data import open_uri
+    from isthmus.index.index import Index
+
+    if (text is None) == (image is None):
+        raise BadInput("search needs either a text or --image FILE")
+    opened = Index.open(index)
+    if text is not None:
+        asked, item = "text", text
+    else:
+        asked, item = "image", open_uri(f"file:{image}")
+    others = [m for m in opened.modalities if m != asked]
+    wanted = modality or (others[0] if len(others) == 1 else None)
+    hits = opened.search_items(asked, [item], k=k, modality=wanted)[0]
+    if options.json:
+        console.emit([hit.to_json() for hit in hits])
+        return
+    console.table(
+        f"{text or image}",
+        ["score", "modality", "item", "what"],
+        [(hit.score, hit.modality, hit.uri or hit.key, hit.text or hit.meta.get("name", "")) for hit in hits],
+    )
+
+
+def evaluate(
+    store: Path, *, space: Path, pair: str = "text:image", out: Path | None = None, options: Common = common
+) -> None:
+    """Measure retrieval between two modalities, both ways, with 95 % intervals.
+
+    Args:
+        store: Folder of the store.
+        space: Folder of the space.
+        pair: The two modalities, such as text:image.
+        out: Folder for metrics.json and the TREC run and qrels.
+        options: Device, batch size, seed, JSON.
+    """
+    from isthmus.workbench.evaluate import evaluate as run
+
+    with console.progress() as progress:
+        figures = run(store, space=space, pair=pair, out=out, seed=options.seed, progress=progress).to_json()
+    if options.json:
+        console.emit(figures)
+        return
+    for direction, variants in figures["directions"].items():
+        rows = [(name or "all", m["n"], m["r@1"], m["r@5"], m["r@10"], m["mrr"]) for name, m in variants.items()]
+        console.table(direction.replace("_", " "), ["variant", "n", "R@1", "R@5", "R@10", "MRR"], rows)
+
+
+def diagnose(store: Path, *, space: Path, options: Common = common) -> None:
+    """Report the health of a space: modality gap, alignment, uniformity, hubs, effective rank.
+
+    Args:
+        store: Folder of the store.
+        space: Folder of the space.
+        options: Device, batch size, seed, JSON.
+    """
+    from isthmus.workbench.diagnose import diagnose as run
+
+    figures = run(store, space=space, seed=options.seed)
+    if options.json:
+        console.emit(figures)
+        return
+    console.emit(figures)

@@ -1,0 +1,130 @@
+"""`embed`: read every record of a source, encode it, and keep the vectors in a store."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from isthmus import data
+from isthmus.core.errors import BadInput, IsthmusError
+from isthmus.core.progress import Progress, silent
+from isthmus.data import DataSet
+from isthmus.data.records import Record
+from isthmus.encoders import load as load_encoder
+from isthmus.encoders import wrap
+from isthmus.store.store import Store
+
+__all__ = ["embed"]
+
+READERS = 2
+"""Threads that read and decode the next batch while this one is encoded."""
+
+T = TypeVar("T")
+
+
+def embed(
+    source: str | Path | DataSet,
+    *,
+    encoders: Mapping[str, str | Callable[..., Any]],
+    out: str | Path,
+    batch_size: int = 64,
+    device: str = "cpu",
+    progress: Progress = silent,
+) -> Store:
+    """Encode a data set or folder into a store, and return the store.
+
+    `encoders` maps a modality to the name of an encoder, to an encoder object, or to any callable from a list
+    of items to an (n, d) array. What the store holds already, with the same content and the same encoder, is
+    not encoded again: after a kill at any moment the same call goes on where it stopped. An item that cannot
+    be read or encoded is set aside in ``rejected.parquet`` with its reason.
+
+    Raises `BadInput` before any work when the source is empty or lacks a modality that an encoder wants.
+    """
+    dataset = source if isinstance(source, DataSet) else data.load(source)
+    if not encoders:
+        raise BadInput("embed needs at least one encoder, such as image=efficientnet_lite0")
+    if absent := sorted(set(encoders) - set(dataset.modalities)):
+        raise BadInput(f"{dataset.name} has no {', '.join(absent)}; it has {', '.join(dataset.modalities)}")
+    ready = {m: _ready(m, encoder, device) for m, encoder in encoders.items()}
+    store = Store.open_or_create(out, source=dataset.describe())
+    for modality, encoder in ready.items():
+        _embed_modality(store, dataset.of(modality), encoder, batch_size, progress)
+    return store
+
+
+def _ready(modality: str, encoder: str | Callable[..., Any], device: str) -> Any:
+    """Return an encoder object for a name, a callable, or an encoder."""
+    if isinstance(encoder, str):
+        return load_encoder(encoder, modality, device=device)
+    if hasattr(encoder, "fingerprint"):
+        return encoder
+    return wrap(encoder, modality=modality)
+
+
+def _embed_modality(store: Store, records: Sequence[Record], encoder: Any, batch_size: int, progress: Progress) -> None:
+    stage = f"embed {encoder.modality}"
+    with store.writer(encoder.fingerprint) as writer:
+        missing = [r for r in records if not writer.has(r.id, r.digest())]
+        done = len(records) - len(missing)
+        progress(stage, done, len(records))
+        for batch, loaded in _read_ahead(_batches(missing, batch_size)):
+            good, items = [], []
+            for record, item in zip(batch, loaded, strict=True):
+                if isinstance(item, IsthmusError):
+                    writer.reject(record, str(item))
+                else:
+                    good.append(record)
+                    items.append(item)
+            vectors, kept = _encode(encoder, good, items, writer.reject)
+            if kept:
+                writer.add(kept, vectors)
+            done += len(batch)
+            progress(stage, done, len(records))
+
+
+def _encode(
+    encoder: Any, records: list[Record], items: list[Any], reject: Callable[[Record, str], None]
+) -> tuple[np.ndarray, list[Record]]:
+    """Encode a batch; when it fails on the input, encode one by one so that only the culprit is set aside."""
+    if not records:
+        return np.empty((0, encoder.fingerprint.dim), np.float32), []
+    try:
+        return encoder.encode(encoder.modality, items), records
+    except IsthmusError:
+        vectors, kept = [], []
+        for record, item in zip(records, items, strict=True):
+            try:
+                vectors.append(encoder.encode(encoder.modality, [item]))
+                kept.append(record)
+            except IsthmusError as error:
+                reject(record, str(error))
+        return np.concatenate(vectors) if vectors else np.empty((0, encoder.fingerprint.dim), np.float32), kept
+
+
+def _batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    iterator = iter(items)
+    while batch := list(islice(iterator, size)):
+        yield batch
+
+
+def _load(record: Record) -> Any:
+    try:
+        return record.load()
+    except IsthmusError as error:
+        return error
+
+
+def _read_ahead(batches: Iterator[list[Record]]) -> Iterator[tuple[list[Record], list[Any]]]:
+    """Yield batches with their content; the next one is read while the caller works on this one."""
+    with ThreadPoolExecutor(READERS) as pool:
+        pending: tuple[list[Record], Iterator[Any]] | None = None
+        for batch in batches:
+            following = (batch, pool.map(_load, batch))
+            if pending is not None:
+                yield pending[0], list(pending[1])
+            pending = following
+        if pending is not None:
+            yield pending[0], list(pending[1])
