@@ -4,6 +4,7 @@ A card is a record, not code: every argument is a literal, so that the catalogue
 tree of the file without importing the method (and torch with it).
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -40,7 +41,9 @@ class Claim:
     def gain(self, better: float, than: float) -> float:
         """Return the gain in the claim's unit, positive when the better arm is better."""
         difference = (better - than) if self.higher else (than - better)
-        return difference if self.unit == "points" else 100.0 * difference / abs(than)
+        if self.unit == "points" or not difference:
+            return difference
+        return 100.0 * difference / abs(than) if than else math.copysign(math.inf, difference)
 
     def __str__(self) -> str:
         more = f" by {self.margin:g} {self.unit}" if self.margin else ""

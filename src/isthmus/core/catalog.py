@@ -21,7 +21,7 @@ from typing import Any
 from isthmus.core.card import Card, Claim
 from isthmus.core.errors import BadInput, NotFound
 
-__all__ = ["Entry", "digest", "find", "imported_files", "read_literal", "serving", "walk"]
+__all__ = ["METHODS", "Entry", "find", "read_literal", "serving", "walk"]
 
 METHODS = Path(__file__).parent.parent / "methods"
 RECORDS = {"Card": Card, "Claim": Claim}
@@ -49,21 +49,26 @@ class Entry:
         """The name as the papers' list writes it."""
         return self.name.replace("_", "-")
 
-    @cached_property
-    def digest(self) -> str:
-        """What makes a stored result stale when it changes: the code of the method, docstrings apart."""
-        return digest(*_sources(self.path))
+    @property
+    def sources(self) -> list[Path]:
+        """The files that the method is written in."""
+        return sorted(self.path.parent.rglob("*.py")) if self.path.name == "__init__.py" else [self.path]
 
     def load(self) -> ModuleType:
         """Import the method's module."""
         if self.module in sys.modules or importlib.util.find_spec(self.module.split(".")[0]) is not None:
             return importlib.import_module(self.module)
-        spec = importlib.util.spec_from_file_location(self.module, self.path)
+        package = [str(self.path.parent)] if self.path.name == "__init__.py" else None
+        spec = importlib.util.spec_from_file_location(self.module, self.path, submodule_search_locations=package)
         if spec is None or spec.loader is None:
             raise BadInput(f"{self.path} cannot be imported")
         module = importlib.util.module_from_spec(spec)
         sys.modules[self.module] = module
-        spec.loader.exec_module(module)
+        try:
+            spec.loader.exec_module(module)
+        except BaseException:
+            del sys.modules[self.module]
+            raise
         return module
 
 
@@ -75,12 +80,10 @@ def walk(extra: Sequence[Path] = ()) -> list[Entry]:
         if spec is None or spec.origin is None:
             raise BadInput(f"entry point {point.name} names {point.value}, which is not an importable package")
         roots.append((Path(spec.origin).parent, point.value))
-    for folder in extra:
+    for folder in map(Path.resolve, extra):
         if not folder.is_dir():
             raise NotFound(f"--methods {folder}: no such folder")
-        roots.append(
-            (folder.resolve(), f"_isthmus_methods_{hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:8]}")
-        )
+        roots.append((folder, f"_isthmus_methods_{hashlib.sha256(str(folder).encode()).hexdigest()[:8]}"))
     found: dict[str, Entry] = {}
     for root, package in roots:
         for path in sorted([*root.glob("*/[!_]*.py"), *root.glob("*/[!_]*/__init__.py")]):
@@ -121,71 +124,25 @@ def read_literal(path: Path, name: str, records: Mapping[str, type], default: An
         raise BadInput(f"{path} cannot be read as Python: {error}") from error
 
     def value(node: ast.expr) -> Any:
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in records and not node.args:
-            return records[node.func.id](**{k.arg: value(k.value) for k in node.keywords if k.arg is not None})
-        if isinstance(node, ast.Tuple):
-            return tuple(value(e) for e in node.elts)
         try:
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and not node.args:
+                return records[node.func.id](**{str(k.arg): value(k.value) for k in node.keywords})
+            if isinstance(node, ast.Tuple):
+                return tuple(value(element) for element in node.elts)
             return ast.literal_eval(node)
-        except ValueError:
+        except BadInput:
+            raise
+        except (KeyError, TypeError, ValueError) as error:
+            reason = f": {error}" if isinstance(node, ast.Call) and ast.unparse(node.func) in records else ""
             raise BadInput(
-                f"{path}:{node.lineno}: {name} must hold literals only, found {ast.unparse(node)!r}"
-            ) from None
+                f"{path}:{node.lineno}: {name} must hold literals only, cannot use {ast.unparse(node)[:80]!r}{reason}"
+            ) from error
 
     for node in tree.body:
-        target = (
-            node.targets[0]
-            if isinstance(node, ast.Assign)
-            else node.target
-            if isinstance(node, ast.AnnAssign)
-            else None
-        )
-        if (
-            isinstance(target, ast.Name)
-            and target.id == name
-            and isinstance(node, ast.Assign | ast.AnnAssign)
-            and node.value
-        ):
-            return value(node.value)
+        match node:
+            case (
+                ast.Assign(targets=[ast.Name(id=target)], value=expression)
+                | ast.AnnAssign(target=ast.Name(id=target), value=ast.expr() as expression)
+            ) if target == name:
+                return value(expression)
     return default
-
-
-def digest(*paths: Path) -> str:
-    """Return the sha256 (16 hex digits) of the files' syntax trees without docstrings and comments."""
-    total = hashlib.sha256()
-    for path in paths:
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-        for node in ast.walk(tree):
-            if isinstance(
-                node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
-            ) and ast.get_docstring(node, clean=False):
-                node.body = node.body[1:]
-        total.update(ast.dump(tree).encode())
-    return total.hexdigest()[:16]
-
-
-def imported_files(path: Path) -> list[Path]:
-    """Return our own files that a file imports, directly or through others, itself left out."""
-    root, seen, queue = METHODS.parent, {path}, [*_sources(path)]
-    while queue:
-        for node in ast.walk(ast.parse(queue.pop().read_text(encoding="utf-8"))):
-            names = (
-                [a.name for a in node.names]
-                if isinstance(node, ast.Import)
-                else [node.module, *(f"{node.module}.{a.name}" for a in node.names)]
-                if isinstance(node, ast.ImportFrom) and node.module
-                else []
-            )
-            for name in names:
-                if name.split(".")[0] != "isthmus":
-                    continue
-                base = root.joinpath(*name.split(".")[1:])
-                for candidate in (base.with_suffix(".py"), base / "__init__.py"):
-                    if candidate.is_file() and candidate not in seen:
-                        seen.add(candidate)
-                        queue.append(candidate)
-    return sorted(seen - {path, *_sources(path)})
-
-
-def _sources(path: Path) -> list[Path]:
-    return sorted(path.parent.rglob("*.py")) if path.name == "__init__.py" else [path]

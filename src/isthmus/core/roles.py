@@ -35,8 +35,15 @@ class Tokens(NamedTuple):
 class Toy:
     """A tiny working instance of a method, for tests, docs and the curious.
 
-    `inputs` are the positional arguments of the role's call; `demo` needs nothing and returns plain numbers;
-    `frozen` names parameters that get no gradient by design, each with the reason.
+    `inputs` are the positional arguments of the role's call:
+
+    - objective: ``loss(batch)``; space_map: ``fit(pairs)`` and then ``transform(modality, pairs[modality])``
+    - scorer: ``fit(queries, gallery).score(queries, gallery)``; encoder, coder: ``encode(modality, x)``
+    - generator: ``sample(condition, n, generator)``; segmenter: ``segment(x)``; matcher: ``match(a, b)``
+    - graph: ``thing(*inputs)``; procedure and study have no call beyond the demo.
+
+    `demo` needs nothing and returns plain numbers; `frozen` names parameters (as `named_parameters` does) that get
+    no gradient by design, each with the reason.
     """
 
     thing: Any

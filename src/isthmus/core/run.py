@@ -43,7 +43,8 @@ def seeded(seed: int) -> Iterator[None]:
     torch = sys.modules.get("torch")
     with contextlib.ExitStack() as stack:
         if torch is not None:
-            stack.enter_context(torch.random.fork_rng())
+            # named, because forking several devices unnamed warns
+            stack.enter_context(torch.random.fork_rng(devices=range(torch.cuda.device_count())))
             torch.manual_seed(seed)
         random.seed(seed)
         np.random.seed(seed % 2**32)
@@ -98,7 +99,7 @@ class Run:
             arrays = make()
             self.cache.mkdir(parents=True, exist_ok=True)
             partial = path.with_suffix(f".{os.getpid()}.npz")
-            np.savez(partial, **arrays)
+            np.savez(partial, allow_pickle=False, **arrays)
             partial.replace(path)
         with np.load(path, allow_pickle=False) as stored:
             return {key: stored[key] for key in stored.files}
