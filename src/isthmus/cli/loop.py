@@ -45,11 +45,9 @@ def embed(
     if options.json:
         console.emit(status)
         return
-    rejected = status["rejected"]
-    console.note(
-        f"{status['rows']:,} vectors in {out}"
-        + (f"; {rejected} set aside in {out / 'rejected.parquet'}" if rejected else "")
-    )
+    rows = sum(n for columns in status["rows"].values() for n in columns.values())
+    aside = f"; {status['rejected']} set aside in {out / 'rejected.parquet'}" if status["rejected"] else ""
+    console.note(f"{rows:,} vectors in {out}{aside}")
 
 
 def align(

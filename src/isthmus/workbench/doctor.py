@@ -57,7 +57,7 @@ def _torchvision() -> dict[str, Any]:
     except (ImportError, RuntimeError, OSError) as error:
         return {
             "broken": True,
-            "advice": f"does not import ({error}): torch {_version('torch')} and this torchvision are builds for different "
-            "devices. Install both in one command, or uninstall torchvision: Isthmus does not need it",
+            "advice": f"does not import ({error}): it and torch {_version('torch')} are builds for different devices. "
+            "Install both in one command, or uninstall torchvision: Isthmus does not need it",
         }
     return {"broken": False, "advice": None}

@@ -50,6 +50,8 @@ def embed(
         raise BadInput(f"{dataset.name} has no {', '.join(absent)}; it has {', '.join(dataset.modalities)}")
     ready = {m: _ready(m, encoder, device) for m, encoder in encoders.items()}
     store = Store.open_or_create(out, source=dataset.describe())
+    if dataset.set_aside:
+        store.set_aside(dataset.set_aside)
     for modality, encoder in ready.items():
         _embed_modality(store, dataset.of(modality), encoder, batch_size, progress)
     return store
