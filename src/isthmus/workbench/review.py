@@ -1,0 +1,184 @@
+"""`check`: what a reviewer would ask of a method, answered one finding at a time.
+
+A finding is ``{"method", "check", "state", "detail"}`` with the state "ok", "note" (worth knowing) or "fail" (to be
+mended). A claim that does not hold is a note: it is a result like any other.
+"""
+
+import ast
+import importlib
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any, get_args
+
+from isthmus.core.card import Control, Fact
+from isthmus.core.catalog import Entry
+from isthmus.core.errors import IsthmusError
+from isthmus.workbench import facts, results
+
+__all__ = ["FAMILIES", "review", "target_error"]
+
+SECONDS = 60.0
+FAMILIES = (
+    "objectives",
+    "spaces",
+    "scoring",
+    "codes",
+    "fusion",
+    "bridges",
+    "generators",
+    "dense",
+    "graphs",
+    "training",
+    "studies",
+)
+
+
+def review(entry: Entry, stored: Path | None = None) -> list[dict[str, str]]:
+    """Return all findings about a method: card, targets, toy, facts, tests, stored result (in the folder `stored`)."""
+    try:
+        _ = entry.card
+        module = entry.load()
+    except Exception as error:
+        return [_finding(entry, "card", "fail", f"{type(error).__name__}: {error}")]
+    found = [*_card(entry), *_targets(entry, module), *_toy(entry, module), *_tests(entry), *_result(entry, stored)]
+    return [_finding(entry, *finding) for finding in found]
+
+
+def target_error(entry: Entry, module: ModuleType, target: str) -> str:
+    """Say why a target of `delivers` or `uses` does not exist; empty when it does, or cannot be seen from here.
+
+    A target is a public name of the method's module (``Projectors``, ``Projectors.fit``), a full name
+    (``isthmus.metrics.similarity.linear_cka``), or a test id (``tests/…/test_x.py::test_y``).
+    """
+    file, _, name = target.partition("::")
+    if name:
+        tree = results.project(entry)
+        if tree is None:
+            return ""
+        if not (tree / file).is_file():
+            return f"{file} does not exist"
+        return "" if name.split("::")[-1].split("[")[0] in _functions(tree / file) else f"{file} has no {name}"
+    path = target.split(".")
+    if any(part.startswith("_") for part in path):
+        return f"{target} is not a public name"
+    if path[0] == "isthmus":
+        return _resolve(importlib.import_module("isthmus"), path[1:])
+    if path[0] not in getattr(module, "__all__", path):
+        return f"{path[0]} is not in the module's __all__"
+    return _resolve(module, path)
+
+
+def _resolve(value: Any, path: list[str]) -> str:
+    for i, part in enumerate(path):
+        if not hasattr(value, part) and isinstance(value, ModuleType):
+            try:
+                importlib.import_module(f"{value.__name__}.{part}")
+            except ImportError:
+                return f"{value.__name__} has no {'.'.join(path[i:])}"
+        if not hasattr(value, part):
+            return f"{getattr(value, '__name__', value)} has no {part}"
+        value = getattr(value, part)
+    return ""
+
+
+def _card(entry: Entry) -> Iterator[tuple[str, str, str]]:
+    card = entry.card
+    if entry.family not in FAMILIES:
+        yield "card", "fail", f"the folder {entry.family!r} is no family; families: {', '.join(FAMILIES)}"
+    if unknown := [f for f in card.facts if f not in get_args(Fact)]:
+        yield "card", "fail", f"unknown facts {unknown}; known: {', '.join(get_args(Fact))}"
+    for claim in (card.claim, *card.further):
+        if claim.control not in get_args(Control):
+            yield "card", "fail", f"unknown control {claim.control!r}; known: {', '.join(get_args(Control))}"
+        try:
+            task = results.task(claim, entry)
+        except IsthmusError as error:
+            yield "card", "fail", str(error)
+            continue
+        if claim.metric not in task.ranges:
+            yield "card", "fail", f"{task.name} declares no range of the metric {claim.metric!r}"
+    yield "card", "ok", card.title
+
+
+def _targets(entry: Entry, module: ModuleType) -> Iterator[tuple[str, str, str]]:
+    for verb, target in entry.card.uses.items():
+        error = target_error(entry, module, target)
+        yield f"uses {verb}", "fail" if error else "ok", error or target
+    for item, target in entry.card.delivers.items():
+        if item in entry.card.missing:
+            yield "delivers", "note", f"{item}: missing: {entry.card.missing[item] or 'no reason given'}"
+            continue
+        errors = [e for t in target.split(", ") if (e := target_error(entry, module, t))]
+        yield "delivers", "fail" if errors else "ok", f"{item}: {'; '.join(errors) or target}"
+
+
+def _toy(entry: Entry, module: ModuleType) -> Iterator[tuple[str, str, str]]:
+    try:
+        demo = module.toy().demo()
+        dead = [name for name, value in demo.items() if not math.isfinite(value)]
+        yield "toy", "fail" if dead else "ok", f"not finite: {dead}" if dead else f"{len(demo)} finite numbers"
+        for fact in entry.card.facts:
+            error = facts.CHECKS[fact](entry) if fact in facts.CHECKS else "unknown"
+            yield f"fact {fact}", "fail" if error else "ok", error
+    except Exception as error:
+        # whatever a method raises is a finding about it, not a failure of the check
+        yield "toy", "fail", f"{type(error).__name__}: {error}"
+
+
+def _tests(entry: Entry) -> Iterator[tuple[str, str, str]]:
+    tree = results.project(entry)
+    if tree is None:
+        yield "tests", "note", "not in a source tree: tests were not looked for"
+        return
+    path = tree / "tests" / "methods" / entry.family / f"test_{entry.name}.py"
+    if not path.is_file():
+        yield "tests", "fail", f"{path.relative_to(tree)} does not exist"
+        return
+    wanted = ("test_oracle", "test_relations", "test_properties", "test_errors")
+    lacking = [w for w in wanted if not any(f.startswith(w) for f in _functions(path))]
+    yield "tests", "fail" if lacking else "ok", f"{path.name} lacks {', '.join(lacking)}" if lacking else path.name
+
+
+def _result(entry: Entry, stored: Path | None) -> Iterator[tuple[str, str, str]]:
+    try:
+        result = results.stored(entry, stored)
+    except IsthmusError as error:
+        yield "result", "fail", str(error)
+        return
+    if result is None:
+        where = stored or results.folder(entry) or "no results folder"
+        yield "result", "fail", f"none in {where}: isthmus run {entry.name} --budget small --seeds 5"
+        return
+    if reason := results.stale(entry, result):
+        yield "result", "fail", f"stale: {reason}; run it again"
+    else:
+        yield "result", "ok", f"{result.budget}, {len(result.seeds)} seeds"
+    if result.base_digest != results.base_digest(entry):
+        yield "result", "note", "measured on an older base: what the method imports has changed since"
+    for record in result.claims:
+        claim, judged, control = record["claim"], record["verdict"], record["control"]
+        text = f"{claim['better']} > {claim['than']} in {claim['metric']} by {claim['margin']:g} {claim['unit']}"
+        if judged is None:
+            yield "claim", "fail", f"{text}: no verdict is stored"
+            continue
+        yield (
+            "claim",
+            "ok" if judged["holds"] else "note",
+            f"{text}: {judged['gain']:+.4g} ± {judged['half']:.2g}"
+            + ("" if judged["holds"] else ", which does not hold"),
+        )
+        if control and control["holds"]:
+            yield "control", "note", f"{text}: holds under {control['kind']} too, so it says nothing"
+    if result.budget == "small" and result.seconds > SECONDS:
+        yield "result", "note", f"{result.seconds:.0f} s a seed, wished at most {SECONDS:.0f}"
+
+
+def _functions(path: Path) -> set[str]:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    return {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
+
+
+def _finding(entry: Entry, check: str, state: str, detail: str) -> dict[str, str]:
+    return {"method": entry.name, "check": check, "state": state, "detail": detail}
