@@ -12,6 +12,7 @@ import os
 import socket
 import sys
 from collections.abc import Iterator, Mapping
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ if sys.platform == "win32":
 else:
     import fcntl
 
-__all__ = ["LOCK", "atomic", "clean", "locked", "plain_name", "read_json", "sha256_of", "write_json"]
+__all__ = ["LOCK", "atomic", "claim", "clean", "locked", "plain_name", "read_json", "sha256_of", "write_json"]
 
 LOCK = "writer.lock"
 
@@ -49,6 +50,18 @@ def _sync_folder(folder: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def claim(folder: Path, *, head: str, leftovers: str, kind: str) -> None:
+    """Make a folder, or make sure that it is ours to write to: it has the file `head`, or nothing but leftovers."""
+    if folder.exists() and not folder.is_dir():
+        raise BadInput(f"{folder} is a file; {kind} is a folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    if not (folder / head).exists():
+        patterns = (LOCK, ".*.tmp", leftovers)
+        foreign = sorted(p.name for p in folder.iterdir() if not any(fnmatch(p.name, pattern) for pattern in patterns))
+        if foreign:
+            raise BadInput(f"{folder} is not {kind}, and not empty ({', '.join(foreign[:3])}): choose another folder")
 
 
 def clean(folder: Path, pattern: str, keep: set[str]) -> None:

@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 from isthmus.core.errors import BadInput, NotFound
 from isthmus.store import manifest as manifests
 from isthmus.store import parts
-from isthmus.store.disk import LOCK, locked, sha256_of
+from isthmus.store.disk import claim, locked, sha256_of
 from isthmus.store.fingerprint import Fingerprint
 from isthmus.store.manifest import MANIFEST, Part
 from isthmus.store.rows import COLUMNS, Vectors
@@ -49,13 +49,10 @@ class Store:
         Raises `BadInput` when the folder holds a store, or other files.
         """
         path = Path(path)
-        if path.exists() and not path.is_dir():
-            raise BadInput(f"{path} is a file; a store is a folder")
-        path.mkdir(parents=True, exist_ok=True)
+        claim(path, head=MANIFEST, leftovers="", kind="a store")
         with locked(path, kind="a store"):
-            if found := sorted(p.name for p in path.iterdir() if p.name != LOCK and not p.name.endswith(".tmp")):
-                what = "a store already" if MANIFEST in found else f"not empty ({', '.join(found[:3])})"
-                raise BadInput(f"{path} is {what}; choose a new folder, or open the store")
+            if (path / MANIFEST).exists():
+                raise BadInput(f"{path} is a store already: open it, or choose another folder")
             manifest = manifests.fresh(source)
             manifests.write(path, manifest)
         return cls(path, manifest)
