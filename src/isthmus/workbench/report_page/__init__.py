@@ -18,9 +18,10 @@ Every section is optional but the title; a section that has nothing to show is l
   hits: [{item: ITEM, right, score}]}]}. An ITEM is {label, text, thumb, modality, lang}; ``thumb`` numbers a
   tile of the sheet or is None, ``text`` is what was searched for or found, ``label`` says what it is.
 - ``map``: {says, names, points: [{x, y, key, item: ITEM}]}.
-- ``health``: [{name, value, says, before}]; ``similarity``: {edges, pairs, others, says}.
+- ``health``: [{name, value, says, before}], ``before`` may be absent; ``similarity``: [{label, edges, pairs, others,
+  says}].
 - ``hubs``: [{label, says, edges, counts, top: [{item: ITEM, count}]}].
-- ``training``: {losses, label}.
+- ``training``: {losses, label, says}.
 - ``seconds``: {parts: [[name, seconds]], total, says}.
 - ``made``: [{name, rows: [[term, text]]}]; ``next``: [command].
 """

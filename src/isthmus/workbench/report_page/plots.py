@@ -41,7 +41,7 @@ def dots(
         y = top + step * i + step / 2
         body.append(tag("text", label, x=left - 10, y=y + 4, class_="row"))
         for s, (value, low, high) in enumerate(values):
-            said = f"{label}, {series[s]}: {_percent(value)} (95 % interval {_percent(low)} to {_percent(high)})"
+            said = f"{label}, {series[s]}: {_percent(value)} (95% interval {_percent(low)} to {_percent(high)})"
             shape = _mark(s, x(value), y)
             span = tag("line", x1=x(low), x2=x(high), y1=y, y2=y, class_=f"span s{s}")
             body.append(tag("g", tag("title", said), span, shape))
@@ -161,7 +161,7 @@ def ticks(low: float, high: float, wanted: int = 6) -> list[float]:
     """Return round values within [low, high], about `wanted` of them.
 
     >>> ticks(0.0, 0.63)
-    [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6]
+    [0.0, 0.2, 0.4, 0.6]
     """
     if not high > low:
         return [low]
@@ -205,7 +205,7 @@ def _path(points: Sequence[tuple[float, float]]) -> str:
 
 
 def _percent(value: float) -> str:
-    return f"{100 * value:.0f} %"
+    return f"{100 * value:.0f}%"
 
 
 def _number(value: float) -> str:

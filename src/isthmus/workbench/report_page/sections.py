@@ -80,7 +80,7 @@ def _headline(page: Part) -> Node:
             tag("dd", figure["says"], class_="says"),
             tag(
                 "dd",
-                f"95\u00a0% interval {_interval(figure['low'], figure['high'])}, "
+                f"95% interval {_interval(figure['low'], figure['high'])}, "
                 if figure.get("low") is not None
                 else None,
                 f"chance {_percent(figure['chance'])}",
@@ -231,7 +231,7 @@ def _figures(page: Part) -> list[Node]:
         plot = plots.dots(
             drawn,
             [_metric(m) for m in metrics],
-            describe=f"{direction['label']}: {', '.join(map(_metric, metrics))} with 95 % intervals. "
+            describe=f"{direction['label']}: {', '.join(map(_metric, metrics))} with 95% intervals. "
             "The table beside it has the same figures.",
             chance=[chance[m] for m in metrics[:1]],
         )
@@ -267,7 +267,7 @@ def _figure_table(direction: Part, metrics: Sequence[str], variants: Part) -> Ma
     foot.append(tag("tr", tag("th", "Chance", scope="row"), tag("td"), *cells, class_="quiet"))
     heads = [tag("th", _metric(m), tag("small"), scope="col", class_="number") for m in metrics]
     return _table(
-        f"{direction['label']}, in per cent, with the 95 % interval"
+        f"{direction['label']}, in per cent, with the 95% interval"
         + ("; R@10: the answer is among the first ten" if "r@10" in metrics else ""),
         tag("tr", tag("th", "", scope="col"), tag("th", "queries", scope="col", class_="number"), *heads),
         rows,
@@ -298,39 +298,42 @@ def _split_table(splits: Part, metrics: Sequence[str]) -> Markup:
 
 
 def _health(page: Part) -> list[Node]:
-    figures = page.get("health", [])
-    similarity, training = page.get("similarity"), page.get("training")
-    if not figures and not similarity:
-        return []
+    figures, training = page.get("health", []), page.get("training")
+    drawn: list[Node] = []
+    for similarity in page.get("similarity", []):
+        picture = plots.histogram(
+            similarity["edges"],
+            {"belong together": similarity["pairs"], "do not": similarity["others"]},
+            describe=similarity["says"],
+            label=f"cosine of {similarity['label']} in the space",
+        )
+        drawn.append(tag("figure", picture, tag("figcaption", similarity["says"])))
+    if training:
+        picture = plots.curve(training["losses"], describe=training["says"], label=training["label"])
+        drawn.append(tag("figure", picture, tag("figcaption", training["says"])))
+    table = _health_table(figures) if figures else None
+    return [table, tag("div", *drawn, class_="pair even")] if figures or drawn else []
+
+
+def _health_table(figures: Sequence[Part]) -> Markup:
+    """Show the figures, with what they were before the alignment where any of them has that."""
+    compared = any(figure.get("before") is not None for figure in figures)
+    columns = [("before", "before")] * compared + [("value", "in the space")]
     rows = [
         tag(
             "tr",
             tag("th", figure["name"], scope="row"),
-            tag("td", _number(figure.get("before")), class_="number"),
-            tag("td", _number(figure["value"]), class_="number"),
+            *[tag("td", _number(figure.get(column)), class_="number") for column, _ in columns],
             tag("td", figure["says"], class_="says"),
         )
         for figure in figures
     ]
-    heads = [tag("th", name, scope="col", class_=c) for name, c in (("before", "number"), ("in the space", "number"))]
-    drawn: list[Node] = []
-    if similarity:
-        picture = plots.histogram(
-            similarity["edges"],
-            {"items that belong together": similarity["pairs"], "items that do not": similarity["others"]},
-            describe=similarity["says"],
-            label="cosine in the space",
-        )
-        drawn.append(tag("figure", picture, tag("figcaption", similarity["says"])))
-    if training:
-        picture = plots.curve(training["losses"], describe="Training loss by step", label=training["label"])
-        drawn.append(tag("figure", picture, tag("figcaption", training["says"])))
-    table = _table(
+    heads = [tag("th", name, scope="col", class_="number") for _, name in columns]
+    return _table(
         "Measured on the held-out items",
         tag("tr", tag("th", "", scope="col"), *heads, tag("th", "what it says", scope="col", class_="says")),
         rows,
     )
-    return [table if figures else None, tag("div", *drawn, class_="pair even")]
 
 
 def _hubs(page: Part) -> list[Node]:
@@ -409,7 +412,7 @@ def _metric(name: str) -> str:
 
 
 def _percent(value: float) -> str:
-    return f"{100 * value:.1f}\u00a0%" if value < 0.1 else f"{100 * value:.0f}\u00a0%"
+    return f"{100 * value:.1f}%" if value < 0.1 else f"{100 * value:.0f}%"
 
 
 def _bare(value: float) -> str:

@@ -1,0 +1,353 @@
+"""From a store, a space and the figures of an evaluation to the page dict that `render` takes.
+
+Nothing here is chosen by hand: which queries are shown is decided by a hash of their ids and by whether they were
+answered right, and the page says so.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from itertools import combinations
+from math import comb
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from isthmus.metrics.hubness import hubness_skewness, k_occurrence, orphan_share
+from isthmus.metrics.retrieval import retrieval_ranks
+from isthmus.space import Space
+from isthmus.store.store import Store
+from isthmus.workbench.report_page.flat import flat_map, kept, principal_axes
+from isthmus.workbench.report_page.held import Shelf, Side, by_hash, sides_of
+from isthmus.workbench.report_page.languages import labels
+
+__all__ = ["METRICS", "page_of"]
+
+METRICS = ("r@1", "r@5", "r@10")
+HITS = 10
+ON_MAP = 400
+"""Items on the map; beyond that the pictures cover one another."""
+
+SAYS = {
+    "modality_gap": "distance between the centres of the two clouds: 0 when they lie on one another, 2 at most",
+    "alignment": "mean squared distance of what belongs together: 0 when equal, 2 when unrelated",
+    "uniformity": "how evenly directions are used; lower is more even, 0 is a single point",
+    "hubness_skewness": "above about 1 some items are found by far too many queries",
+    "orphan_share": "share of items that no query finds among its first ten",
+    "robin_hood": "share of all places that would have to move for every item to be found equally often",
+    "effective_rank": "how many directions tell items apart",
+    "linear_cka": "how alike the two geometries are: 0 unrelated, 1 equal up to rotation and scale",
+    "rbf_cka": "the same with near neighbours counting more",
+}
+
+Direction = tuple[str, str]
+
+
+def page_of(
+    store: Store,
+    space: Space,
+    *,
+    figures: Mapping[Direction, Mapping[str, Mapping[str, Any]]],
+    keys: Collection[str],
+    diagnosis: Mapping[str, Any],
+    over_splits: Mapping[str, Any] | None = None,
+    facts: Sequence[tuple[str, Sequence[tuple[str, str]]]] = (),
+    split_rule: str = "",
+) -> dict[str, Any]:
+    """Return the page dict of a space, measured on `keys`.
+
+    `figures` maps a direction (asking, offered) to {variant: {n, metric, metric_interval}}, the most important
+    variant first; `diagnosis` is what `diagnose` returns; `facts` are blocks of (term, text) on how it was made.
+    """
+    modalities = list(dict.fromkeys(m for direction in figures for m in direction))
+    codes = list(dict.fromkeys(code for rows in figures.values() for code in rows))
+    variants = labels(codes)
+    sides = sides_of(store, space, modalities, keys)
+    root = store.manifest["source"].get("root")
+    shelf = Shelf(sides, variants, Path(root) if root else None)
+    directions = [_direction(sides, d, rows) for d, rows in figures.items()]
+    source = store.manifest["source"]
+    page = {
+        "title": source.get("title") or source.get("name") or "A space",
+        "lede": _lede(store, space, modalities, keys),
+        "variants": variants,
+        "metrics": list(METRICS),
+        "headline": _headline(directions, variants),
+        "directions": directions,
+        "over_splits": _over_splits(over_splits, variants),
+        "gallery": _gallery(sides, shelf, figures, variants),
+        "map": _map(sides, shelf, codes[0], variants),
+        "health": _health(diagnosis),
+        "similarity": [_similarity(sides[a], sides[b], codes[0]) for a, b in combinations(modalities, 2)],
+        "hubs": [_hubs(sides, shelf, d, codes[0], variants) for d in figures],
+        "training": _training(space.card),
+        "made": [{"name": name, "rows": [list(row) for row in rows]} for name, rows in _made(space, split_rule, facts)],
+    }
+    # the sheet comes last, when every part has put its pictures on it
+    return {**page, "thumbs": shelf.sheet.to_json()}
+
+
+def _lede(store: Store, space: Space, modalities: Sequence[str], keys: Collection[str]) -> str:
+    rows = store.status()["rows"]
+    counts = {m: rows[m][space.maps[m].fingerprint.column] for m in modalities}
+    records = " and ".join(f"{n:,} {m}" for m, n in counts.items())
+    encoders = " and ".join(space.maps[m].fingerprint.encoder for m in modalities)
+    return (
+        f"{records} records, embedded by {encoders}, encoders that were trained apart, and brought into one space by "
+        f"{space.card.get('method', 'an alignment')}. Everything here is measured on {len(keys):,} items that were kept "
+        "out of its training."
+    )
+
+
+def _direction(sides: Mapping[str, Side], direction: Direction, rows: Mapping[str, Any]) -> dict[str, Any]:
+    asking, offered = direction
+    first = next(iter(rows))
+    asked, gallery = sides[asking].rows(first), sides[offered].rows(first)
+    offered_keys = sides[offered].vectors.keys[gallery]
+    positives = np.mean([np.count_nonzero(offered_keys == k) for k in sides[asking].vectors.keys[asked]])
+    return {
+        "name": f"{asking}_to_{offered}",
+        "label": f"{asking} → {offered}",
+        "from": asking,
+        "to": offered,
+        "candidates": len(gallery),
+        "rows": {code: dict(row) for code, row in rows.items()},
+        "mean": {m: float(np.mean([row[m] for row in rows.values()])) for m in METRICS},
+        "chance": {m: _chance(len(gallery), round(float(positives)), int(m.removeprefix("r@"))) for m in METRICS},
+    }
+
+
+def _chance(n: int, positives: int, k: int) -> float:
+    """Return how often one of the positives is among the first k of n in random order."""
+    return 1.0 - comb(n - positives, k) / comb(n, k) if k < n else 1.0
+
+
+def _headline(directions: Sequence[Mapping[str, Any]], variants: Mapping[str, Any]) -> list[dict[str, Any]]:
+    def figure(direction: Mapping[str, Any], metric: str, code: str | None) -> dict[str, Any]:
+        row = direction["mean"] if code is None else direction["rows"][code]
+        low, high = row.get(f"{metric}_interval", (None, None))
+        among = "first" if metric == "r@1" else f"among the first {metric.removeprefix('r@')}"
+        which = f"mean of {len(variants)}" if code is None else variants[code]["label"]
+        return {
+            "name": f"{direction['label']}, {which}" if len(variants) > 1 else direction["label"],
+            "says": f"of {direction['from']} queries find their {direction['to']} {among}",
+            "value": row[metric],
+            "low": low,
+            "high": high,
+            "chance": direction["chance"][metric],
+        }
+
+    first, second, code = directions[0], directions[-1], next(iter(directions[0]["rows"]))
+    return [
+        figure(first, METRICS[0], code),
+        figure(first, METRICS[-1], code),
+        figure(first, METRICS[-1], None) if len(variants) > 1 else figure(second, METRICS[-1], code),
+        figure(second, METRICS[0], code),
+    ]
+
+
+def _over_splits(over: Mapping[str, Any] | None, variants: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Turn {splits, directions: {label: {variant or "mean": {metric: {mean, sd}}}}} into rows."""
+    if not over:
+        return None
+    codes = [*variants, "mean"] if len(variants) > 1 else list(variants)
+    rows = [
+        {
+            "label": "Mean" if code == "mean" else variants[code]["label"],
+            "mean": code == "mean",
+            "cells": {label: cells[code] for label, cells in over["directions"].items() if code in cells},
+        }
+        for code in codes
+    ]
+    return {"splits": over["splits"], "rows": rows}
+
+
+def _gallery(
+    sides: Mapping[str, Side],
+    shelf: Shelf,
+    figures: Mapping[Direction, Mapping[str, Any]],
+    variants: Mapping[str, Any],
+) -> dict[str, Any]:
+    several = max(len(rows) for rows in figures.values()) > 3
+    each = 2 if several else 5
+    shown = []
+    for (asking, offered), rows in figures.items():
+        for place, code in enumerate(rows):
+            right, wrong = _answered(sides[asking], sides[offered], code, each)
+            for is_right, found in ((True, right), (False, wrong)):
+                for nth, query in enumerate(found):
+                    mixed = not several or (nth == 0 and place < 8 and is_right == (place % 2 == 0))
+                    row = _asked(sides, shelf, (asking, offered), code, query)
+                    shown.append({**row, "variant": code, "mixed": mixed})
+    count = {2: "two", 5: "five"}[each]
+    kind = "language" if all(v["lang"] for v in variants.values()) else "variant"
+    rule = (
+        "Nobody picked these. The held-out queries stand in the order of a hash of their ids; shown are the first "
+        f"{count} that found their answer first, and the first {count} that did not"
+        + (f", in each {kind}" if several else "")
+        + ". So right and wrong are shown equally often here; how often each happens is measured below."
+    )
+    return {"rule": rule, "rows": shown}
+
+
+def _answered(asking: Side, offered: Side, code: str, each: int) -> tuple[list[int], list[int]]:
+    """Return the rows of the first queries, by hash, that were answered right, and of those that were not."""
+    asked, gallery = asking.rows(code), offered.rows(code)
+    asked = asked[np.isin(asking.vectors.keys[asked], offered.vectors.keys[gallery])]
+    if not len(asked):
+        return [], []
+    ranks = retrieval_ranks(
+        asking.z[asked], offered.z[gallery], asking.vectors.keys[asked], offered.vectors.keys[gallery]
+    )
+    order = by_hash(asking.vectors.ids[asked].tolist(), "gallery")
+    right = [int(asked[i]) for i in order if ranks.first[i] == 1]
+    wrong = [int(asked[i]) for i in order if ranks.first[i] > 1]
+    return right[:each], wrong[:each]
+
+
+def _asked(
+    sides: Mapping[str, Side], shelf: Shelf, direction: Direction, code: str, query: int
+) -> dict[str, Any]:
+    asking, offered = sides[direction[0]], sides[direction[1]]
+    gallery = offered.rows(code)
+    key = asking.vectors.keys[query]
+    scores = offered.z[gallery] @ asking.z[query]
+    order = np.argsort(-scores, kind="stable")
+    right = offered.vectors.keys[gallery] == key
+    first = int(np.flatnonzero(right[order])[0])
+    hits = [
+        {
+            "item": shelf.item(direction[1], int(gallery[i])),
+            "right": bool(right[i]),
+            "score": round(float(scores[i]), 4),
+        }
+        for i in order[:HITS]
+    ]
+    return {
+        "direction": f"{direction[0]}_to_{direction[1]}",
+        "query": shelf.item(direction[0], query),
+        "answer": shelf.item(direction[1], int(gallery[order[first]])),
+        "rank": first + 1,
+        "of": len(gallery),
+        "hits": hits,
+    }
+
+
+def _map(sides: Mapping[str, Side], shelf: Shelf, code: str, variants: Mapping[str, Any]) -> dict[str, Any]:
+    every = sorted({k for side in sides.values() for k in side.vectors.keys.tolist()})
+    chosen = {every[i] for i in by_hash(every, "map")[:ON_MAP]}
+    placed = [
+        (modality, int(row))
+        for modality, side in sides.items()
+        for row in side.rows(code)
+        if side.vectors.keys[row] in chosen
+    ]
+    z = np.stack([sides[m].z[row] for m, row in placed])
+    flat = flat_map(z)
+    believed, axes = kept(z, flat), kept(z, principal_axes(z))
+    points = [
+        {"x": float(x), "y": float(y), "key": str(sides[m].vectors.keys[row]), "item": shelf.item(m, row)}
+        for (m, row), (x, y) in zip(placed, flat, strict=True)
+    ]
+    # what has no picture is drawn first, as a dot under the pictures
+    points.sort(key=lambda p: p["item"]["thumb"] is not None)
+    which = f" (text in {variants[code]['label']})" if len(variants) > 1 else ""
+    count = f"{len(chosen):,} of the {len(every):,}" if len(chosen) < len(every) else f"{len(every):,}"
+    says = (
+        f"The {count} held-out items{which}: a tile is a picture, a dot an item without one. Near in the space is near "
+        f"here, as far as two dimensions can: {believed:.0%} of each item's ten nearest neighbours are among its ten "
+        f"nearest on this map (t-SNE; on the two principal axes alone {axes:.0%}). Lengths mean nothing. "
+        "Point at an item to see its partner."
+    )
+    return {"says": says, "describe": f"A map of {count} held-out items", "points": points}
+
+
+def _health(diagnosis: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Flatten the diagnosis into rows: nested names are joined, and known figures are explained."""
+    rows: list[dict[str, Any]] = []
+
+    def walk(value: Any, names: tuple[str, ...]) -> None:
+        if isinstance(value, Mapping):
+            for name, inside in value.items():
+                walk(inside, (*names, str(name)))
+        elif isinstance(value, int | float) and not isinstance(value, bool):
+            known = next((n for n in reversed(names) if n in SAYS), "")
+            where = [n.replace("_", " ") for n in names if n != known]
+            title = known.replace("_", " ") + (f" ({', '.join(where)})" if known and where else "")
+            rows.append({"name": title or ", ".join(where), "value": float(value), "says": SAYS.get(known, "")})
+
+    walk(diagnosis, ())
+    return rows
+
+
+def _similarity(a: Side, b: Side, code: str) -> dict[str, Any]:
+    rows, columns = a.rows(code), b.rows(code)
+    cosines = a.z[rows] @ b.z[columns].T
+    pairs = a.vectors.keys[rows][:, None] == b.vectors.keys[columns][None, :]
+    low = max(-1.0, float(np.floor(cosines.min() * 10) / 10))
+    edges = np.linspace(low, 1.0, 45)
+    matched, others = cosines[pairs], cosines[~pairs]
+    # the chance that a matched pair is more alike than an unmatched one (the area under the ROC curve)
+    order = np.searchsorted(np.sort(others), matched) if len(others) else np.zeros(1)
+    area = float(order.mean() / max(len(others), 1))
+    return {
+        "label": f"{a.modality} and {b.modality}",
+        "edges": edges.tolist(),
+        "pairs": np.histogram(matched, edges)[0].tolist(),
+        "others": np.histogram(others, edges)[0].tolist(),
+        "says": f"Cosines between {a.modality} and {b.modality}, each hump scaled to its own height. A pair that belongs "
+        f"together is more alike than one that does not in {area:.1%} of all comparisons.",
+    }
+
+
+def _hubs(
+    sides: Mapping[str, Side], shelf: Shelf, direction: Direction, code: str, variants: Mapping[str, Any]
+) -> dict[str, Any]:
+    asking, offered = sides[direction[0]], sides[direction[1]]
+    asked, gallery = asking.rows(code), offered.rows(code)
+    counts = k_occurrence(asking.z[asked], offered.z[gallery], HITS)
+    whole = np.rint(counts).astype(int)
+    bars = np.bincount(whole)
+    order = np.argsort(-counts, kind="stable")[:8]
+    which = f", {variants[code]['label']}" if len(variants) > 1 else ""
+    never = orphan_share(counts)
+    return {
+        "label": f"{direction[0]} → {direction[1]}{which}",
+        "axis": f"times among the first {HITS} of {len(asked):,} queries",
+        "says": f"Skewness {hubness_skewness(counts):.2f}; {never:.0%} of the items are found by no query, "
+        f"the most frequent one by {whole.max():,}. Evenly it would be {counts.mean():.0f} each.",
+        "edges": (np.arange(len(bars) + 1) - 0.5).tolist(),
+        "counts": bars.tolist(),
+        "top": [{"item": shelf.item(direction[1], int(gallery[i])), "count": int(whole[i])} for i in order],
+    }
+
+
+def _training(card: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the loss curve, where the method has put one into the space's card."""
+    losses = card.get("training", {}).get("losses") or card.get("losses")
+    if not losses or len(losses) < 2:
+        return None
+    return {"losses": [float(v) for v in losses], "label": "step", "says": "The training loss."}
+
+
+def _made(
+    space: Space, split_rule: str, facts: Sequence[tuple[str, Sequence[tuple[str, str]]]]
+) -> list[tuple[str, list[tuple[str, str]]]]:
+    encoders = []
+    for modality, fitted in space.maps.items():
+        f = fitted.fingerprint
+        prompt = f", prompt “{f.prompt}”" if f.prompt else ""
+        encoders.append(
+            (
+                modality,
+                f"{f.encoder}, {f.dim:,} wide; {f.preprocess}; {f.pooling}{prompt}; weights {f.weights[:12]}…; "
+                f"fingerprint {f.digest}",
+            )
+        )
+    training, settings = space.card.get("training", {}), space.card.get("settings", {})
+    made = [("method", str(space.card.get("method", "")))]
+    made += [(name, str(value)) for name, value in settings.items()]
+    if "items" in training:
+        made.append(("trained on", f"{training['items']:,} items"))
+    if split_rule:
+        made.append(("held out", split_rule))
+    return [*((name, list(rows)) for name, rows in facts), ("Encoders", encoders), ("Space", made)]
