@@ -58,9 +58,10 @@ def show(name: str, *, extra: Sequence[Path] = (), stored: Path | None = None) -
 def toy(name: str, *, extra: Sequence[Path] = ()) -> dict[str, Any]:
     """Run a method's toy and return its role, the demo's numbers and the seconds it took."""
     start = time.perf_counter()
-    made = find(name, extra).load().toy()
+    entry = find(name, extra)
+    made = entry.load().toy()
     demo = {key: float(value) for key, value in made.demo().items()}
-    return {"name": name, "role": made.role, "demo": demo, "seconds": round(time.perf_counter() - start, 3)}
+    return {"name": entry.name, "role": made.role, "demo": demo, "seconds": round(time.perf_counter() - start, 3)}
 
 
 def check(*names: str, extra: Sequence[Path] = (), stored: Path | None = None) -> list[dict[str, str]]:
@@ -130,7 +131,7 @@ def run(
         versions=results.versions(),
         machine=results.machine(),
     )
-    tree = results.project(entry)
+    tree = results.project(entry.path)
     if out is None and tree is not None and budget == "small" and seeds >= STORED_SEEDS:
         out = tree / "results"
     return {**asdict(result), "stored": str(result.save(out)) if out is not None else None}

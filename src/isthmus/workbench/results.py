@@ -96,9 +96,9 @@ class Result:
             raise BadInput(f"{path} is not a stored result: {error}") from error
 
 
-def project(entry: Entry) -> Path | None:
-    """Return the source tree that a method's file belongs to, or None when it is installed or lies loose."""
-    for parent in entry.path.parents:
+def project(path: Path) -> Path | None:
+    """Return the source tree that a file belongs to, or None when it is installed or lies loose."""
+    for parent in path.parents:
         if parent.name in ("site-packages", "dist-packages"):
             return None
         if (parent / "pyproject.toml").is_file():
@@ -108,7 +108,7 @@ def project(entry: Entry) -> Path | None:
 
 def folder(entry: Entry) -> Path | None:
     """Return the folder of a method's stored result: `results` of its source tree, or what was installed."""
-    if (tree := project(entry)) is not None:
+    if (tree := project(entry.path)) is not None:
         return tree / "results"
     return METHODS.parent / "results" if entry.path.is_relative_to(METHODS) else None
 

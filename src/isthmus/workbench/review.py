@@ -8,6 +8,7 @@ import ast
 import importlib
 import math
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from types import ModuleType
 from typing import Any, get_args
@@ -17,22 +18,23 @@ from isthmus.core.catalog import Entry
 from isthmus.core.errors import IsthmusError
 from isthmus.workbench import facts, results
 
-__all__ = ["FAMILIES", "review", "target_error"]
+__all__ = ["FAMILIES", "card_errors", "review", "target_errors"]
 
 SECONDS = 60.0
-FAMILIES = (
-    "objectives",
-    "spaces",
-    "scoring",
-    "codes",
-    "fusion",
-    "bridges",
-    "generators",
-    "dense",
-    "graphs",
-    "training",
-    "studies",
-)
+FAMILIES = {
+    "objectives": "Training objectives.",
+    "spaces": "Common spaces: maps that bring the vectors of several encoders together.",
+    "scoring": "Scores and their correction, at search time.",
+    "codes": "Short codes: hashing, sparse and compressed vectors.",
+    "fusion": "Models that see several modalities at once.",
+    "bridges": "Bridges from an encoder into a generator.",
+    "generators": "Models that make one modality from another.",
+    "dense": "Dense predictions: segmentation, matching, grounding in pixels.",
+    "graphs": "Items with relations between them.",
+    "training": "Training procedures: growing, distilling, continual and curriculum learning.",
+    "studies": "Studies of what others built.",
+}
+"""What a user holds when a method of the folder is done."""
 
 
 def review(entry: Entry, stored: Path | None = None) -> list[dict[str, str]]:
@@ -46,7 +48,42 @@ def review(entry: Entry, stored: Path | None = None) -> list[dict[str, str]]:
     return [_finding(entry, *finding) for finding in found]
 
 
-def target_error(entry: Entry, module: ModuleType, target: str) -> str:
+def card_errors(entry: Entry) -> list[str]:
+    """Return what is wrong with a card beyond its types: family, facts, controls, tasks and metrics of the claims."""
+    card, errors = entry.card, list[str]()
+    if entry.family not in FAMILIES:
+        errors.append(f"the folder {entry.family!r} is no family; families: {', '.join(FAMILIES)}")
+    if unknown := [f for f in card.facts if f not in get_args(Fact)]:
+        errors.append(f"unknown facts {unknown}; known: {', '.join(get_args(Fact))}")
+    for claim in (card.claim, *card.further):
+        if claim.control not in get_args(Control):
+            errors.append(f"unknown control {claim.control!r}; known: {', '.join(get_args(Control))}")
+        try:
+            task = results.task(claim, entry)
+        except IsthmusError as error:
+            errors.append(str(error))
+        else:
+            if claim.metric not in task.ranges:
+                errors.append(f"{task.name} declares no range of the metric {claim.metric!r}")
+    errors += [f"{item!r} is missing without a reason" for item, reason in card.missing.items() if not reason]
+    return errors
+
+
+def target_errors(entry: Entry, module: ModuleType) -> dict[str, str]:
+    """Return, for each verb of `uses` and each item of `delivers` that is not missing, what is wrong with its target.
+
+    The text is empty when the target is there. An item may name several targets, separated by ", ".
+    """
+    card = entry.card
+    targets = {f"uses {verb}": t for verb, t in card.uses.items()}
+    targets |= {f"delivers {item}": t for item, t in card.delivers.items() if item not in card.missing}
+    return {
+        name: "; ".join(error for t in target.split(", ") if (error := _target_error(entry, module, t)))
+        for name, target in targets.items()
+    }
+
+
+def _target_error(entry: Entry, module: ModuleType, target: str) -> str:
     """Say why a target of `delivers` or `uses` does not exist; empty when it does, or cannot be seen from here.
 
     A target is a public name of the method's module (``Projectors``, ``Projectors.fit``), a full name
@@ -54,7 +91,7 @@ def target_error(entry: Entry, module: ModuleType, target: str) -> str:
     """
     file, _, name = target.partition("::")
     if name:
-        tree = results.project(entry)
+        tree = results.project(entry.path)
         if tree is None:
             return ""
         if not (tree / file).is_file():
@@ -84,34 +121,20 @@ def _resolve(value: Any, path: list[str]) -> str:
 
 
 def _card(entry: Entry) -> Iterator[tuple[str, str, str]]:
-    card = entry.card
-    if entry.family not in FAMILIES:
-        yield "card", "fail", f"the folder {entry.family!r} is no family; families: {', '.join(FAMILIES)}"
-    if unknown := [f for f in card.facts if f not in get_args(Fact)]:
-        yield "card", "fail", f"unknown facts {unknown}; known: {', '.join(get_args(Fact))}"
-    for claim in (card.claim, *card.further):
-        if claim.control not in get_args(Control):
-            yield "card", "fail", f"unknown control {claim.control!r}; known: {', '.join(get_args(Control))}"
-        try:
-            task = results.task(claim, entry)
-        except IsthmusError as error:
-            yield "card", "fail", str(error)
-            continue
-        if claim.metric not in task.ranges:
-            yield "card", "fail", f"{task.name} declares no range of the metric {claim.metric!r}"
-    yield "card", "ok", card.title
+    errors = card_errors(entry)
+    if todo := [name for name, value in asdict(entry.card).items() if "TODO" in str(value)]:
+        errors.append(f"the template's TODO still stands in {', '.join(todo)}")
+    for error in errors:
+        yield "card", "fail", error
+    if not errors:
+        yield "card", "ok", entry.card.title
 
 
 def _targets(entry: Entry, module: ModuleType) -> Iterator[tuple[str, str, str]]:
-    for verb, target in entry.card.uses.items():
-        error = target_error(entry, module, target)
-        yield f"uses {verb}", "fail" if error else "ok", error or target
-    for item, target in entry.card.delivers.items():
-        if item in entry.card.missing:
-            yield "delivers", "note", f"{item}: missing: {entry.card.missing[item] or 'no reason given'}"
-            continue
-        errors = [e for t in target.split(", ") if (e := target_error(entry, module, t))]
-        yield "delivers", "fail" if errors else "ok", f"{item}: {'; '.join(errors) or target}"
+    for item, reason in entry.card.missing.items():
+        yield f"delivers {item}", "note", f"missing: {reason}"
+    for name, error in target_errors(entry, module).items():
+        yield name, "fail" if error else "ok", error
 
 
 def _toy(entry: Entry, module: ModuleType) -> Iterator[tuple[str, str, str]]:
@@ -128,7 +151,7 @@ def _toy(entry: Entry, module: ModuleType) -> Iterator[tuple[str, str, str]]:
 
 
 def _tests(entry: Entry) -> Iterator[tuple[str, str, str]]:
-    tree = results.project(entry)
+    tree = results.project(entry.path)
     if tree is None:
         yield "tests", "note", "not in a source tree: tests were not looked for"
         return
