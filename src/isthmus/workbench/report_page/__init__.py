@@ -12,7 +12,7 @@ Every section is optional but the title; a section that has nothing to show is l
 - ``headline``: [{name, says, value, low, high, chance}].
 - ``metrics``: the names of the shares to show, such as ["r@1", "r@5", "r@10"].
 - ``directions``: [{name, label, from, to, candidates, chance: {metric: share},
-  rows: {variant: {n, metric: share, metric_interval: [low, high]}}, mean: {metric: share}}].
+  rows: {variant: {n, metric: share, intervals: {metric: [low, high]}}}, mean: {metric: share, intervals}}].
 - ``over_splits``: {splits, rows: [{label, cells: {direction label: {metric: {mean, sd}}}}]}.
 - ``gallery``: {rule, shown, rows: [{direction, variant, mixed, query: ITEM, answer: ITEM, rank, of,
   hits: [{item: ITEM, right, score}]}]}. An ITEM is {label, text, thumb, modality, lang}; ``thumb`` numbers a

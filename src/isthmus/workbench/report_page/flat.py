@@ -8,7 +8,7 @@ Hinton 2008), exactly and without any random number. `kept` says how far the pic
 import numpy as np
 from jaxtyping import Float
 
-__all__ = ["flat_map", "kept", "principal_axes"]
+__all__ = ["MOST", "flat_map", "kept", "principal_axes"]
 
 MOST = 1500
 """The map is exact, so its work grows with the square of the items."""

@@ -4,6 +4,7 @@ Nothing here is chosen by hand: which queries are shown is decided by a hash of 
 answered right, and the page says so.
 """
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from itertools import combinations
 from math import comb
@@ -16,7 +17,7 @@ from isthmus.metrics.hubness import hubness_skewness, k_occurrence, orphan_share
 from isthmus.metrics.retrieval import retrieval_ranks
 from isthmus.space import Space
 from isthmus.store.store import Store
-from isthmus.workbench.report_page.flat import flat_map, kept, principal_axes
+from isthmus.workbench.report_page.flat import MOST, flat_map, kept, principal_axes
 from isthmus.workbench.report_page.held import Shelf, Side, by_hash, sides_of
 from isthmus.workbench.report_page.languages import labels
 
@@ -29,14 +30,14 @@ ON_MAP = 400
 
 SAYS = {
     "modality_gap": "distance between the centres of the two clouds: 0 when they lie on one another, 2 at most",
-    "alignment": "mean squared distance of what belongs together: 0 when equal, 2 when unrelated",
+    "alignment": "mean squared distance of what belongs together: 0 when equal, 4 when opposite",
+    "alignment_of_strangers": "the same for what does not belong together, as the yardstick",
     "uniformity": "how evenly directions are used; lower is more even, 0 is a single point",
     "hubness_skewness": "above about 1 some items are found by far too many queries",
     "orphan_share": "share of items that no query finds among its first ten",
     "robin_hood": "share of all places that would have to move for every item to be found equally often",
     "effective_rank": "how many directions tell items apart",
     "linear_cka": "how alike the two geometries are: 0 unrelated, 1 equal up to rotation and scale",
-    "rbf_cka": "the same with near neighbours counting more",
 }
 
 Direction = tuple[str, str]
@@ -47,16 +48,20 @@ def page_of(
     space: Space,
     *,
     figures: Mapping[Direction, Mapping[str, Mapping[str, Any]]],
+    means: Mapping[str, Mapping[str, Any]],
     keys: Collection[str],
     diagnosis: Mapping[str, Any],
     over_splits: Mapping[str, Any] | None = None,
+    splits: int = 1,
     facts: Sequence[tuple[str, Sequence[tuple[str, str]]]] = (),
     split_rule: str = "",
 ) -> dict[str, Any]:
     """Return the page dict of a space, measured on `keys`.
 
-    `figures` maps a direction (asking, offered) to {variant: {n, metric, metric_interval}}, the most important
-    variant first; `diagnosis` is what `diagnose` returns; `facts` are blocks of (term, text) on how it was made.
+    `figures` maps a direction (asking, offered) to {variant: {n, metric, intervals: {metric: [low, high]}}}, the most
+    important variant first; `means` maps its name to the mean over variants, `over_splits` to {variant or
+    "mean_over_languages": {metric, metric_sd}}; `diagnosis` is what `diagnose` returns; `facts` are blocks of (term,
+    text) on how it was made.
     """
     modalities = list(dict.fromkeys(m for direction in figures for m in direction))
     codes = list(dict.fromkeys(code for rows in figures.values() for code in rows))
@@ -64,7 +69,7 @@ def page_of(
     sides = sides_of(store, space, modalities, keys)
     root = store.manifest["source"].get("root")
     shelf = Shelf(sides, variants, Path(root) if root else None)
-    directions = [_direction(sides, d, rows) for d, rows in figures.items()]
+    directions = [_direction(sides, d, rows, means[f"{d[0]}_to_{d[1]}"]) for d, rows in figures.items()]
     source = store.manifest["source"]
     page = {
         "title": source.get("title") or source.get("name") or "A space",
@@ -73,7 +78,7 @@ def page_of(
         "metrics": list(METRICS),
         "headline": _headline(directions, variants),
         "directions": directions,
-        "over_splits": _over_splits(over_splits, variants),
+        "over_splits": _over_splits(over_splits, splits, directions, variants) if over_splits else None,
         "gallery": _gallery(sides, shelf, figures, variants),
         "map": _map(sides, shelf, codes[0], variants),
         "health": _health(diagnosis),
@@ -93,12 +98,14 @@ def _lede(store: Store, space: Space, modalities: Sequence[str], keys: Collectio
     encoders = " and ".join(space.maps[m].fingerprint.encoder for m in modalities)
     return (
         f"{records} records, embedded by {encoders}, encoders that were trained apart, and brought into one space by "
-        f"{space.card.get('method', 'an alignment')}. Everything here is measured on {len(keys):,} items that were kept "
-        "out of its training."
+        f"{space.card.get('method', 'an alignment')}. Everything here is measured on {len(keys):,} items that were "
+        "kept out of its training."
     )
 
 
-def _direction(sides: Mapping[str, Side], direction: Direction, rows: Mapping[str, Any]) -> dict[str, Any]:
+def _direction(
+    sides: Mapping[str, Side], direction: Direction, rows: Mapping[str, Any], mean: Mapping[str, Any]
+) -> dict[str, Any]:
     asking, offered = direction
     first = next(iter(rows))
     asked, gallery = sides[asking].rows(first), sides[offered].rows(first)
@@ -111,7 +118,7 @@ def _direction(sides: Mapping[str, Side], direction: Direction, rows: Mapping[st
         "to": offered,
         "candidates": len(gallery),
         "rows": {code: dict(row) for code, row in rows.items()},
-        "mean": {m: float(np.mean([row[m] for row in rows.values()])) for m in METRICS},
+        "mean": dict(mean),
         "chance": {m: _chance(len(gallery), round(float(positives)), int(m.removeprefix("r@"))) for m in METRICS},
     }
 
@@ -124,7 +131,7 @@ def _chance(n: int, positives: int, k: int) -> float:
 def _headline(directions: Sequence[Mapping[str, Any]], variants: Mapping[str, Any]) -> list[dict[str, Any]]:
     def figure(direction: Mapping[str, Any], metric: str, code: str | None) -> dict[str, Any]:
         row = direction["mean"] if code is None else direction["rows"][code]
-        low, high = row.get(f"{metric}_interval", (None, None))
+        low, high = row.get("intervals", {}).get(metric, (None, None))
         among = "first" if metric == "r@1" else f"among the first {metric.removeprefix('r@')}"
         which = f"mean of {len(variants)}" if code is None else variants[code]["label"]
         return {
@@ -145,20 +152,20 @@ def _headline(directions: Sequence[Mapping[str, Any]], variants: Mapping[str, An
     ]
 
 
-def _over_splits(over: Mapping[str, Any] | None, variants: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Turn {splits, directions: {label: {variant or "mean": {metric: {mean, sd}}}}} into rows."""
-    if not over:
-        return None
-    codes = [*variants, "mean"] if len(variants) > 1 else list(variants)
-    rows = [
-        {
-            "label": "Mean" if code == "mean" else variants[code]["label"],
-            "mean": code == "mean",
-            "cells": {label: cells[code] for label, cells in over["directions"].items() if code in cells},
-        }
-        for code in codes
-    ]
-    return {"splits": over["splits"], "rows": rows}
+def _over_splits(
+    over: Mapping[str, Any], splits: int, directions: Sequence[Mapping[str, Any]], variants: Mapping[str, Any]
+) -> dict[str, Any]:
+    codes = [*variants, "mean_over_languages"] if len(variants) > 1 else list(variants)
+    rows = []
+    for code in codes:
+        cells = {}
+        for direction in directions:
+            cell = over[direction["name"]].get(code)
+            if cell is not None:
+                cells[direction["label"]] = {m: {"mean": cell[m], "sd": cell[f"{m}_sd"]} for m in METRICS}
+        of_mean = code == "mean_over_languages"
+        rows.append({"label": "Mean" if of_mean else variants[code]["label"], "mean": of_mean, "cells": cells})
+    return {"splits": splits, "rows": rows}
 
 
 def _gallery(
@@ -204,9 +211,7 @@ def _answered(asking: Side, offered: Side, code: str, each: int) -> tuple[list[i
     return right[:each], wrong[:each]
 
 
-def _asked(
-    sides: Mapping[str, Side], shelf: Shelf, direction: Direction, code: str, query: int
-) -> dict[str, Any]:
+def _asked(sides: Mapping[str, Side], shelf: Shelf, direction: Direction, code: str, query: int) -> dict[str, Any]:
     asking, offered = sides[direction[0]], sides[direction[1]]
     gallery = offered.rows(code)
     key = asking.vectors.keys[query]
@@ -233,24 +238,24 @@ def _asked(
 
 
 def _map(sides: Mapping[str, Side], shelf: Shelf, code: str, variants: Mapping[str, Any]) -> dict[str, Any]:
-    every = sorted({k for side in sides.values() for k in side.vectors.keys.tolist()})
-    chosen = {every[i] for i in by_hash(every, "map")[:ON_MAP]}
-    placed = [
-        (modality, int(row))
-        for modality, side in sides.items()
-        for row in side.rows(code)
-        if side.vectors.keys[row] in chosen
-    ]
+    rows = [(m, int(row)) for m, side in sides.items() for row in side.rows(code)]
+    records = Counter(str(sides[m].vectors.keys[row]) for m, row in rows)
+    every = sorted(records)
+    order = [every[i] for i in by_hash(every, "map")]
+    # an item comes with all its records, so the sum over items bounds the vectors that are laid out
+    fitting = np.searchsorted(np.cumsum([records[key] for key in order]), MOST, side="right")
+    chosen = set(order[: min(ON_MAP, int(fitting))])
+    placed = [(m, row) for m, row in rows if sides[m].vectors.keys[row] in chosen]
     z = np.stack([sides[m].z[row] for m, row in placed])
     flat = flat_map(z)
     believed, axes = kept(z, flat), kept(z, principal_axes(z))
-    points = [
+    points: list[dict[str, Any]] = [
         {"x": float(x), "y": float(y), "key": str(sides[m].vectors.keys[row]), "item": shelf.item(m, row)}
         for (m, row), (x, y) in zip(placed, flat, strict=True)
     ]
     # what has no picture is drawn first, as a dot under the pictures
     points.sort(key=lambda p: p["item"]["thumb"] is not None)
-    which = f" (text in {variants[code]['label']})" if len(variants) > 1 else ""
+    which = f" (of {len(variants)} variants the first, {variants[code]['label']})" if len(variants) > 1 else ""
     count = f"{len(chosen):,} of the {len(every):,}" if len(chosen) < len(every) else f"{len(every):,}"
     says = (
         f"The {count} held-out items{which}: a tile is a picture, a dot an item without one. Near in the space is near "
@@ -262,20 +267,21 @@ def _map(sides: Mapping[str, Side], shelf: Shelf, code: str, variants: Mapping[s
 
 
 def _health(diagnosis: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Flatten the diagnosis into rows: nested names are joined, and known figures are explained."""
+    """Turn the diagnosis into rows: each figure in the space, and before it where it is defined there."""
     rows: list[dict[str, Any]] = []
 
-    def walk(value: Any, names: tuple[str, ...]) -> None:
-        if isinstance(value, Mapping):
-            for name, inside in value.items():
-                walk(inside, (*names, str(name)))
-        elif isinstance(value, int | float) and not isinstance(value, bool):
-            known = next((n for n in reversed(names) if n in SAYS), "")
-            where = [n.replace("_", " ") for n in names if n != known]
-            title = known.replace("_", " ") + (f" ({', '.join(where)})" if known and where else "")
-            rows.append({"name": title or ", ".join(where), "value": float(value), "says": SAYS.get(known, "")})
+    def add(where: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
+        for name, value in after.items():
+            if name in SAYS and value is not None:
+                title = f"{name.replace('_', ' ')}, {where}"
+                rows.append({"name": title, "before": before.get(name), "value": value, "says": SAYS[name]})
 
-    walk(diagnosis, ())
+    for pair, found in diagnosis.get("pairs", {}).items():
+        add(pair.replace(":", " and "), found.get("raw", {}), found["mapped"])
+        for direction, hubs in found.get("hubness", {}).items():
+            add(direction.replace("_to_", " → "), {}, hubs)
+    for modality, found in diagnosis.get("modalities", {}).items():
+        add(modality, found.get("raw", {}), found["mapped"])
     return rows
 
 
@@ -294,8 +300,8 @@ def _similarity(a: Side, b: Side, code: str) -> dict[str, Any]:
         "edges": edges.tolist(),
         "pairs": np.histogram(matched, edges)[0].tolist(),
         "others": np.histogram(others, edges)[0].tolist(),
-        "says": f"Cosines between {a.modality} and {b.modality}, each hump scaled to its own height. A pair that belongs "
-        f"together is more alike than one that does not in {area:.1%} of all comparisons.",
+        "says": f"Cosines between {a.modality} and {b.modality}, each hump scaled to its own height. A pair that "
+        f"belongs together is more alike than one that does not in {area:.1%} of all comparisons.",
     }
 
 

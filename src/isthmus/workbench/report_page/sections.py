@@ -80,9 +80,7 @@ def _headline(page: Part) -> Node:
             tag("dd", figure["says"], class_="says"),
             tag(
                 "dd",
-                f"95% interval {_interval(figure['low'], figure['high'])}, "
-                if figure.get("low") is not None
-                else None,
+                f"95% interval {_interval(figure['low'], figure['high'])}, " if figure.get("low") is not None else None,
                 f"chance {_percent(figure['chance'])}",
                 class_="fine",
             ),
@@ -225,7 +223,7 @@ def _figures(page: Part) -> list[Node]:
     for direction in page.get("directions", []):
         rows, chance = direction["rows"], direction["chance"]
         drawn = [
-            (variants.get(code, {}).get("label", code), [(row[m], *row[f"{m}_interval"]) for m in metrics])
+            (variants.get(code, {}).get("label", code), [(row[m], *row["intervals"][m]) for m in metrics])
             for code, row in rows.items()
         ]
         plot = plots.dots(
@@ -255,13 +253,15 @@ def _figure_table(direction: Part, metrics: Sequence[str], variants: Part) -> Ma
     rows: list[Node] = []
     for code, row in direction["rows"].items():
         cells = [
-            tag("td", _bare(row[m]), tag("small", _interval(*row[f"{m}_interval"])), class_="number") for m in metrics
+            tag("td", _bare(row[m]), tag("small", _interval(*row["intervals"][m])), class_="number") for m in metrics
         ]
         name = variants.get(code, {}).get("label", code)
         rows.append(tag("tr", tag("th", name, scope="row"), tag("td", f"{row['n']:,}", class_="number"), *cells))
     foot: list[Node] = []
     if len(direction["rows"]) > 1:
-        cells = [tag("td", _bare(direction["mean"][m]), tag("small"), class_="number") for m in metrics]
+        mean = direction["mean"]
+        spans = {m: _interval(*mean["intervals"][m]) for m in metrics} if "intervals" in mean else {}
+        cells = [tag("td", _bare(mean[m]), tag("small", spans.get(m)), class_="number") for m in metrics]
         foot.append(tag("tr", tag("th", "Mean", scope="row"), tag("td"), *cells, class_="strong"))
     cells = [tag("td", _bare(direction["chance"][m]), tag("small"), class_="number") for m in metrics]
     foot.append(tag("tr", tag("th", "Chance", scope="row"), tag("td"), *cells, class_="quiet"))
