@@ -1,0 +1,152 @@
+"""Exact search by inner product: a blocked matrix product, and a selection that costs little beside it.
+
+The product runs in the BLAS of numpy, one block of queries against one block of the gallery at a time. After the
+first block almost no score beats a query's worst kept one, so that one comparison a score is all that is left to
+do. (The library `faiss` does the same inside, with the BLAS of its own wheel; which of the two is faster is a
+matter of these, and `benchmarks/exact_search.py` measures it.)
+
+Scores of a matrix product depend in their last digits on the block in which they were computed. The few kept ones
+are therefore computed again in float64, so that a result does not depend on what it was computed together with.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from isthmus.core.errors import BadInput
+
+__all__ = ["exact_search"]
+
+QUERY_BLOCK = 1024
+GALLERY_BLOCK = 4096
+SPARE = 8
+"""Hits kept beyond k while scores are approximate: one of them may overtake when they are computed exactly."""
+GATHER = 1 << 22
+"""Numbers gathered at a time when the kept scores are computed again."""
+
+
+def exact_search(queries: Any, gallery: Any, *, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the k gallery rows with the largest inner product for every query: (scores, ids), both (q, k).
+
+        scores[i, j] = queries[i] · gallery[ids[i, j]],  scores[i, 0] ≥ scores[i, 1] ≥ …
+
+    `queries` is (q, d) and `gallery` (n, d); scores are float32, ids int64. Equal scores come with the lower id
+    first. With fewer than k rows the result has n columns. The gallery may be a memory map: it is read block by
+    block, once, and memory beside it is a few blocks and the result. Vectors of length 1 make the score a cosine.
+
+    Raises `BadInput` for shapes that do not fit, k below 1, or values that are not finite.
+
+    Relations: equal to sorting ``queries @ gallery.T`` by score and id; permuting the queries permutes the rows;
+    any part of the queries gives the same rows as all of them.
+    """
+    queries, gallery = _checked(queries, gallery, k)
+    (q, d), n = queries.shape, len(gallery)
+    k = min(k, n)
+    if not q or not k:
+        return np.empty((q, k), np.float32), np.empty((q, k), np.int64)
+    best = _select(queries, gallery, min(k + SPARE, n))
+    ids = np.sort(0xFFFFFFFF - (best & 0xFFFFFFFF), axis=1)
+    scores = np.empty(ids.shape, np.float32)
+    step = max(1, GATHER // (ids.shape[1] * d))
+    for start in range(0, q, step):
+        rows = slice(start, start + step)
+        found = np.asarray(gallery[ids[rows].ravel()], np.float64).reshape(*ids[rows].shape, d)
+        scores[rows] = np.einsum("qd,qcd->qc", queries[rows].astype(np.float64), found)
+    order = np.argsort(-scores, axis=1, kind="stable")[:, :k]  # stable, and ids ascend: the lower id comes first
+    return np.take_along_axis(scores, order, axis=1), np.take_along_axis(ids, order, axis=1)
+
+
+def _checked(queries: Any, gallery: Any, k: int) -> tuple[np.ndarray, np.ndarray]:
+    queries = np.ascontiguousarray(queries, dtype=np.float32)
+    gallery = gallery if isinstance(gallery, np.ndarray) else np.asarray(gallery, dtype=np.float32)
+    if queries.ndim != 2 or gallery.ndim != 2 or queries.shape[1] != gallery.shape[1] or not queries.shape[1]:
+        raise BadInput(f"queries (q, d) and a gallery (n, d) are expected, got {queries.shape} and {gallery.shape}")
+    if gallery.dtype.kind != "f":
+        raise BadInput(f"a gallery of floats is expected, got {gallery.dtype}")
+    if k < 1:
+        raise BadInput(f"k must be at least 1, got {k}")
+    if len(gallery) >= 1 << 32:
+        raise BadInput(f"a gallery of {len(gallery)} rows is too large for one search: split it below 2**32")
+    if not np.isfinite(queries).all():
+        bad = np.flatnonzero(~np.isfinite(queries).all(axis=1))
+        raise BadInput(f"{len(bad)} of {len(queries)} queries hold NaN or infinity, the first is row {bad[0]}")
+    return queries, gallery
+
+
+def _select(queries: np.ndarray, gallery: np.ndarray, c: int) -> np.ndarray:
+    """Return the keys (q, c) of the best c gallery rows of each query, in no order.
+
+    A key is an int64 that sorts by score and then by falling id (`_keys`), so that a partition of keys never
+    leaves the choice among equal scores to chance.
+    """
+    (q, d), n = queries.shape, len(gallery)
+    best = np.full((q, c), _keys(np.float32(-np.inf), np.int64(0)))
+    floor = np.full(q, -np.inf, np.float32)
+    width, starts = _blocks(n, GALLERY_BLOCK)
+    height = -(-q // -(-q // QUERY_BLOCK))
+    product = np.empty((height, width), np.float32)
+    seen = 0
+    for start in starts:
+        block = np.ascontiguousarray(gallery[start : start + width], dtype=np.float32)
+        if n < width:
+            block = np.concatenate([block, np.zeros((width - n, d), np.float32)])
+        for top in range(0, q, height):
+            rows = slice(top, min(top + height, q))
+            scores = product[: rows.stop - top]
+            np.matmul(queries[rows], block.T, out=scores)
+            if not np.isfinite(scores[0]).all():
+                raise BadInput(f"{_bad_rows(block, start)}: products with the queries are not finite")
+            scores[:, : seen - start] = -np.inf  # rows that the block before has had
+            scores[:, n - start :] = -np.inf  # rows that are not there
+            if c < width and not seen:
+                # The c-th score of the first block bounds the c-th of all from below; without it all would be hits.
+                bound = np.partition(scores, width - c, axis=1)[:, width - c]
+                floor[rows] = np.nextafter(bound, np.float32(-np.inf))
+            _merge(best[rows], floor[rows], scores, start)
+        seen = start + width
+    return best
+
+
+def _blocks(n: int, most: int) -> tuple[int, list[int]]:
+    """Return a width and the starts of blocks of that width over n rows; the last one reaches back to end at n.
+
+    All blocks have one width (a multiple of 64, so that BLAS treats every column alike): equal gallery vectors
+    then get equal scores wherever they stand.
+    """
+    count = -(-n // most)
+    width = -(-n // count // 64) * 64
+    return width, [max(0, min(i * width, n - width)) for i in range(count)]
+
+
+def _merge(best: np.ndarray, floor: np.ndarray, scores: np.ndarray, start: int) -> None:
+    """Put the scores above each row's floor among its best, and raise the floors; in place."""
+    height, c = best.shape
+    at = np.flatnonzero(scores > floor[:, None])
+    if not len(at):
+        return
+    row, column = np.divmod(at, scores.shape[1])
+    counts = np.bincount(row, minlength=height)
+    place = np.arange(len(at)) - np.repeat(np.cumsum(counts) - counts, counts)
+    merged = np.full((height, c + counts.max()), np.iinfo(np.int64).min)
+    merged[:, :c] = best
+    merged[row, c + place] = _keys(scores[row, column], column + start)
+    best[:] = np.partition(merged, merged.shape[1] - c, axis=1)[:, -c:]
+    floor[:] = np.maximum(floor, _scores(best.min(axis=1)))
+
+
+def _keys(scores: Any, ids: Any) -> Any:
+    """Return int64 keys that rise with the score, and among equal scores fall with the id (below 2**32)."""
+    bits = np.asarray(scores + np.float32(0.0)).view(np.int32)  # + 0 makes −0 equal to 0
+    rising = bits ^ ((bits >> 31) & 0x7FFFFFFF)
+    return (rising.astype(np.int64) << 32) | (0xFFFFFFFF - ids)
+
+
+def _scores(keys: np.ndarray) -> np.ndarray:
+    """Return the scores of keys."""
+    rising = (keys >> 32).astype(np.int32)
+    return (rising ^ ((rising >> 31) & 0x7FFFFFFF)).view(np.float32)
+
+
+def _bad_rows(block: np.ndarray, start: int) -> str:
+    bad = np.flatnonzero(~np.isfinite(block).all(axis=1))
+    return f"gallery row {start + bad[0]} holds NaN or infinity" if len(bad) else f"gallery rows from {start} overflow"
