@@ -159,6 +159,7 @@ def test_split_tests_only_what_every_modality_has():
             lambda d: make(0, 2, keys={"a": list("pqrs"), "b": list("pqrs")}, groups={"a": ["1"], "b": list("1234")}),
             "shapes",
         ),
+        (lambda d: make(0, 2, keys={"a": list("pqr"), "b": list("pqr")}, groups={"a": list("pqr")}), "groups are of"),
         (lambda d: score(d, {"image": np.ones((12, 3))}), r"vectors of \['image'\]"),
         (lambda d: score(d, {m: np.ones((5, 3)) for m in d.keys}), "other rows than the test"),
         (lambda d: score(d, {m: np.zeros((len(k), 3)) for m, k in d.keys.items()}), "all zeros"),

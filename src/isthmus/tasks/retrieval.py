@@ -61,6 +61,8 @@ def make(seed: int, size: int, *, keys: Mapping[str, Any], groups: Mapping[str, 
     Raises `BadInput` for fewer than two modalities, lengths that do not fit, or fewer than 2 shared concepts held out.
     """
     named = {m: np.asarray(k, dtype=str) for m, k in keys.items()}
+    if groups is not None and set(groups) != set(named):
+        raise BadInput(f"groups are of {sorted(groups)} and keys of {sorted(named)}")
     grouped = named if groups is None else {m: np.asarray(groups[m], dtype=str) for m in named}
     if len(named) < 2 or any(named[m].ndim != 1 or named[m].shape != grouped[m].shape for m in named):
         shapes = {m: (named[m].shape, grouped[m].shape) for m in named}
