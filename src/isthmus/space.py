@@ -32,14 +32,14 @@ import numpy as np
 
 import isthmus
 from isthmus.core.errors import BadInput, NotFound
-from isthmus.store.disk import atomic, claim, clean, locked, plain_name, read_json, write_json
+from isthmus.store.disk import HEX8, claim, clean, filed, locked, plain_name, read_json, write_json
 from isthmus.store.fingerprint import Fingerprint
 
 __all__ = ["Map", "Space", "Step"]
 
 FORMAT_VERSION = 1
 HEAD = "space.json"
-TENSORS = "tensors-*.safetensors"
+TENSORS = f"tensors-{HEX8}.safetensors"
 BLOCK = 16384
 """Rows mapped at a time, which bounds the memory of hidden layers."""
 
@@ -389,13 +389,9 @@ class Space:
         if clash := sorted({"maps", "tensors", "digest"} & set(self.card)):
             raise BadInput(f"the card of a space has no room for {clash}: these names are the space's own")
         arrays = {f"{m}/{name}": value for m, each in self.maps.items() for name, value in each.tensors.items()}
-        content = save(arrays)
-        sha256 = hashlib.sha256(content).hexdigest()
-        file = TENSORS.replace("*", sha256[:8])
-        claim(path, head=HEAD, leftovers=TENSORS, kind="a space")
+        claim(path, head=HEAD, leftovers=[TENSORS], kind="a space")
         with locked(path, kind="a space"):
-            with atomic(path / file) as partial:
-                partial.write_bytes(content)
+            file, sha256 = filed(path, "tensors", ".safetensors", lambda partial: partial.write_bytes(save(arrays)))
             head = {
                 **self.card,
                 "format_version": FORMAT_VERSION,
@@ -406,7 +402,7 @@ class Space:
                 "tensors": {"file": file, "sha256": sha256},
             }
             write_json(path / HEAD, head)
-            clean(path, TENSORS, {file})
+            clean(path, [TENSORS], {file})
         return path
 
     @classmethod

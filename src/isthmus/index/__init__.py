@@ -1,1 +1,18 @@
-"""Vector search."""
+"""Vector search: exact, over several modalities, with the items and the space in one folder."""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from isthmus.index.exact import exact_search as exact_search
+    from isthmus.index.index import Hit as Hit
+    from isthmus.index.index import Index as Index
+
+_HOME = {"Hit": "isthmus.index.index", "Index": "isthmus.index.index", "exact_search": "isthmus.index.exact"}
+__all__ = ["Hit", "Index", "exact_search"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(importlib.import_module(_HOME[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -9,9 +9,10 @@ import errno
 import hashlib
 import json
 import os
+import shutil
 import socket
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
@@ -23,9 +24,23 @@ if sys.platform == "win32":
 else:
     import fcntl
 
-__all__ = ["LOCK", "atomic", "claim", "clean", "locked", "plain_name", "read_json", "sha256_of", "write_json"]
+__all__ = [
+    "HEX8",
+    "LOCK",
+    "atomic",
+    "claim",
+    "clean",
+    "filed",
+    "locked",
+    "plain_name",
+    "read_json",
+    "sha256_of",
+    "write_json",
+]
 
 LOCK = "writer.lock"
+HEX8 = "[0-9a-f]" * 8
+"""Pattern of the digits in the names that `filed` gives."""
 
 
 @contextlib.contextmanager
@@ -34,40 +49,65 @@ def atomic(path: Path) -> Iterator[Path]:
     partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         yield partial
-        with partial.open("rb+") as file:
-            os.fsync(file.fileno())
-        partial.replace(path)
+        _commit(partial, path)
     finally:
         partial.unlink(missing_ok=True)
-    _sync_folder(path.parent)
 
 
-def _sync_folder(folder: Path) -> None:
-    """Make a rename survive a power cut, where the system lets a folder be opened."""
-    if os.name == "posix":
-        descriptor = os.open(folder, os.O_RDONLY)
+def _commit(partial: Path, path: Path) -> None:
+    """Give a finished file its name, so that content and name survive a power cut."""
+    with partial.open("rb+") as file:
+        os.fsync(file.fileno())
+    partial.replace(path)
+    if os.name == "posix":  # elsewhere a folder cannot be opened
+        descriptor = os.open(path.parent, os.O_RDONLY)
         try:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
 
 
-def claim(folder: Path, *, head: str, leftovers: str, kind: str) -> None:
-    """Make a folder, or make sure that it is ours to write to: it has the file `head`, or nothing but leftovers."""
+def filed(folder: Path, stem: str, ending: str, write: Callable[[Path], object]) -> tuple[str, str]:
+    """Let `write` fill a file and name it by its content; return the name, stem-<8 hex digits>ending, and its SHA-256.
+
+    A folder whose head file names such files can be replaced at once: old and new lie side by side until the
+    head is.
+    """
+    partial = folder / f".{stem}{ending}.{os.getpid()}.tmp"
+    try:
+        write(partial)
+        sha256 = sha256_of(partial)
+        name = f"{stem}-{sha256[:8]}{ending}"
+        _commit(partial, folder / name)
+    finally:
+        partial.unlink(missing_ok=True)
+    return name, sha256
+
+
+def claim(folder: Path, *, head: str, leftovers: Collection[str], kind: str) -> None:
+    """Make a folder, or make sure that it is ours to write to.
+
+    It is, if it has the file `head`, or nothing but what a killed writer leaves: temporary files, the lock, and
+    files that fit the patterns of `leftovers`.
+    """
     if folder.exists() and not folder.is_dir():
         raise BadInput(f"{folder} is a file; {kind} is a folder")
     folder.mkdir(parents=True, exist_ok=True)
     if not (folder / head).exists():
-        patterns = (LOCK, ".*.tmp", leftovers)
-        foreign = sorted(p.name for p in folder.iterdir() if not any(fnmatch(p.name, pattern) for pattern in patterns))
+        ours = (LOCK, ".*.tmp", *leftovers)
+        foreign = sorted(p.name for p in folder.iterdir() if not any(fnmatch(p.name, pattern) for pattern in ours))
         if foreign:
             raise BadInput(f"{folder} is not {kind}, and not empty ({', '.join(foreign[:3])}): choose another folder")
 
 
-def clean(folder: Path, pattern: str, keep: set[str]) -> None:
-    """Remove what a killed writer left: temporary files, and files of a `pattern` that are not to `keep`."""
-    for path in [*folder.glob(".*.tmp"), *(p for p in folder.glob(pattern) if p.name not in keep)]:
-        path.unlink(missing_ok=True)
+def clean(folder: Path, patterns: Collection[str], keep: Collection[str]) -> None:
+    """Remove what a killed or replaced writer left: temporary files, and what fits a pattern and is not to `keep`."""
+    for path in folder.iterdir():
+        if fnmatch(path.name, ".*.tmp") or (path.name not in keep and any(fnmatch(path.name, p) for p in patterns)):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
 
 
 def write_json(path: Path, record: Mapping[str, Any]) -> None:

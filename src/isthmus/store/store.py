@@ -49,7 +49,7 @@ class Store:
         Raises `BadInput` when the folder holds a store, or other files.
         """
         path = Path(path)
-        claim(path, head=MANIFEST, leftovers="", kind="a store")
+        claim(path, head=MANIFEST, leftovers=(), kind="a store")
         with locked(path, kind="a store"):
             if (path / MANIFEST).exists():
                 raise BadInput(f"{path} is a store already: open it, or choose another folder")

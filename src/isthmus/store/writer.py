@@ -47,7 +47,7 @@ class Writer:
         with contextlib.ExitStack() as opening:
             opening.enter_context(locked(self._store.path, kind="a store"))
             self._store.refresh()  # another process may have written since the store was opened
-            clean(self._store.path, "part-*.parquet", {p["file"] for p in self._store.parts})
+            clean(self._store.path, ["part-*.parquet"], {p["file"] for p in self._store.parts})
             self._store.add_fingerprint(self.fingerprint)
             self._known: dict[str, str] = self._store.content_hashes(self.fingerprint.column)
             self._rejected = {row["id"]: row for row in parts.read_rejected(self._store.path)}
