@@ -297,6 +297,26 @@ def test_compare(world):
         compare(good, evaluate(store, space=space, keys=["k07", "k08"]))
 
 
+def test_compare_takes_queries_of_one_key_together(tmp_path):
+    """Two equal drawings of each item are no more evidence than one."""
+    rng = np.random.default_rng(2)
+    centres = rng.standard_normal((10, 4))
+    found = []
+    for name, styles in (("single", [""]), ("double", ["ink", "oil"])):
+        store = Store.create(tmp_path / name, source={"name": name})
+        pictures = [record(f"k{i}", "image", style) for i in range(10) for style in styles]
+        fill(store, pictures, np.repeat(centres, len(styles), axis=0))
+        names = [record(f"k{i}", "text", v) for i in range(10) for v in ("a", "b", "c")]
+        fill(store, names, np.repeat(centres, 3, axis=0) + 0.5 * np.random.default_rng(3).standard_normal((30, 4)))
+        good = Space({m: identity(m, 4) for m in ("image", "text")})
+        weight = {"w": np.diag([1, 1, 0.1, 0.1]).astype(np.float32)}
+        bad = Space({m: Map([{"op": "linear", "weight": "w"}], weight, fingerprint(m, 4)) for m in ("image", "text")})
+        both = compare(*(evaluate(store, space=s) for s in (good, bad)), figure="mrr")
+        found.append(both["image_to_text"]["a"])
+    assert found[1].p == found[0].p < 1
+    assert found[1] == pytest.approx(found[0])
+
+
 # ------------------------------------------------------------------ errors
 
 
