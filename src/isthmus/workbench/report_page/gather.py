@@ -28,17 +28,18 @@ HITS = 10
 ON_MAP = 400
 """Items on the map; beyond that the pictures cover one another."""
 
-SAYS = {
-    "modality_gap": "distance between the centres of the two clouds: 0 when they lie on one another, 2 at most",
-    "alignment": "mean squared distance of what belongs together: 0 when equal, 4 when opposite",
-    "alignment_of_strangers": "the same for what does not belong together, as the yardstick",
-    "uniformity": "how evenly directions are used; lower is more even, 0 is a single point",
-    "hubness_skewness": "above about 1 some items are found by far too many queries",
-    "orphan_share": "share of items that no query finds among its first ten",
-    "robin_hood": "share of all places that would have to move for every item to be found equally often",
-    "effective_rank": "how many directions tell items apart",
-    "linear_cka": "how alike the two geometries are: 0 unrelated, 1 equal up to rotation and scale",
+FIGURES = {
+    "modality_gap": ("modality gap", "distance between the centres of the two clouds: 0 when they lie on one another"),
+    "alignment": ("distance of pairs", "mean squared distance of what belongs together: 0 when equal, 4 when opposite"),
+    "alignment_of_strangers": ("distance of strangers", "the same for what does not belong together, the yardstick"),
+    "linear_cka": ("linear CKA", "how alike the two geometries are: 0 unrelated, 1 equal up to rotation and scale"),
+    "hubness_skewness": ("hubness", "skewness of how often items are found: above about 1 there are real hubs"),
+    "orphan_share": ("orphans", "share of the items that no query finds among its first ten"),
+    "robin_hood": ("Robin Hood", "share of all places that would have to move for all items to be found equally often"),
+    "effective_rank": ("effective rank", "how many directions tell the items apart"),
+    "uniformity": ("uniformity", "how evenly the directions are used: 0 is a single point, lower is more even"),
 }
+"""What the figures of `diagnose` are called on the page, and what each says."""
 
 Direction = tuple[str, str]
 
@@ -272,9 +273,9 @@ def _health(diagnosis: Mapping[str, Any]) -> list[dict[str, Any]]:
 
     def add(where: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
         for name, value in after.items():
-            if name in SAYS and value is not None:
-                title = f"{name.replace('_', ' ')}, {where}"
-                rows.append({"name": title, "before": before.get(name), "value": value, "says": SAYS[name]})
+            if name in FIGURES and value is not None:
+                label, says = FIGURES[name]
+                rows.append({"name": f"{label}, {where}", "before": before.get(name), "value": value, "says": says})
 
     for pair, found in diagnosis.get("pairs", {}).items():
         add(pair.replace(":", " and "), found.get("raw", {}), found["mapped"])

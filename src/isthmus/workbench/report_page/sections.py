@@ -323,16 +323,18 @@ def _health_table(figures: Sequence[Part]) -> Markup:
         tag(
             "tr",
             tag("th", figure["name"], scope="row"),
-            *[tag("td", _number(figure.get(column)), class_="number") for column, _ in columns],
+            *[tag("td", _number(figure.get(c)), class_="number", data_name=name) for c, name in columns],
             tag("td", figure["says"], class_="says"),
         )
         for figure in figures
     ]
     heads = [tag("th", name, scope="col", class_="number") for _, name in columns]
     return _table(
-        "Measured on the held-out items",
+        "Measured on the held-out items"
+        + ("; before: with the encoders' own vectors, where such a figure exists" if compared else ""),
         tag("tr", tag("th", "", scope="col"), *heads, tag("th", "what it says", scope="col", class_="says")),
         rows,
+        class_="noted",
     )
 
 
@@ -398,9 +400,13 @@ def _next(page: Part) -> Node:
     return join(tag("h2", "Try next"), tag("pre", tag("code", "\n".join(commands))))
 
 
-def _table(caption: str, head: Node, rows: Sequence[Node], foot: Sequence[Node] = ()) -> Markup:
+def _table(
+    caption: str, head: Node, rows: Sequence[Node], foot: Sequence[Node] = (), *, class_: str | None = None
+) -> Markup:
     inside = [tag("caption", caption), tag("thead", head), tag("tbody", *rows), tag("tfoot", *foot) if foot else None]
-    return tag("div", tag("table", *inside), class_="scroll", tabindex="0", role="region", aria_label=caption)
+    return tag(
+        "div", tag("table", *inside, class_=class_), class_="scroll", tabindex="0", role="region", aria_label=caption
+    )
 
 
 def _radio(name: str, value: str, label: str, checked: bool) -> Markup:
