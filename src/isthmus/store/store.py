@@ -147,7 +147,7 @@ class Store:
             if count := int(of_part.sum()):
                 column = parts.read(self.path, part, fingerprint, [fingerprint.column])[fingerprint.column]
                 stored = parts.matrix(column, fingerprint.dim, self.path / part["file"])
-                np.compress(of_part, stored, axis=0, out=x[filled : filled + count])
+                x[filled : filled + count] = stored if count == len(stored) else stored[of_part]
                 filled += count
         return Vectors.from_arrow(text.filter(pa.array(wanted)), x, fingerprint)
 
@@ -162,11 +162,14 @@ class Store:
         return pa.Table.from_pylist(parts.read_rejected(self.path), schema=schema)
 
     def set_aside(self, reasons: Mapping[str, str]) -> None:
-        """Note things that cannot become rows, such as files of an unknown kind: {name: reason}."""
+        """Note what cannot become rows at all, such as files that no reader knows: {name: reason}.
+
+        It takes the place of what an earlier call noted; rows that a writer rejected stay.
+        """
         with locked(self.path, kind="a store"):
-            rows = {row["id"]: row for row in parts.read_rejected(self.path)}
-            rows |= {name: {"id": name, "key": name, "reason": reason} for name, reason in reasons.items()}
-            parts.write_rejected(self.path, list(rows.values()))
+            rows = [row for row in parts.read_rejected(self.path) if row["modality"] is not None]
+            rows += [{"id": name, "key": name, "reason": reason} for name, reason in reasons.items()]
+            parts.write_rejected(self.path, rows)
 
     def writer(
         self, fingerprint: Fingerprint, *, rows_per_part: int | None = None, seconds_per_part: float = 20.0
