@@ -155,7 +155,8 @@ def test_pictures_are_stored_once(page):
 def test_map_shows_every_item_of_both_modalities(page):
     points = page["map"]["points"]
     assert len(points) == 80
-    assert all(0 <= p["x"] <= 1 and 0 <= p["y"] <= 1 for p in points)
+    assert all(0 <= v <= 1 for p in points for at in p["at"] for v in at)
+    assert {len(p["at"]) for p in points} == {len(page["map"]["layouts"])}
     assert {p["item"]["modality"] for p in points} == {"image", "text"}
 
 

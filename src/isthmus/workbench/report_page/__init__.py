@@ -17,7 +17,8 @@ Every section is optional but the title; a section that has nothing to show is l
 - ``gallery``: {rule, shown, rows: [{direction, variant, mixed, query: ITEM, answer: ITEM, rank, of,
   hits: [{item: ITEM, right, score}]}]}. An ITEM is {label, text, thumb, modality, lang}; ``thumb`` numbers a
   tile of the sheet or is None, ``text`` is what was searched for or found, ``label`` says what it is.
-- ``map``: {says, names, points: [{x, y, key, item: ITEM}]}.
+- ``map``: {says, describe, layouts: [name], points: [{at: [[x, y] of each layout], key, item: ITEM}]}, x and y from
+  0 to 1.
 - ``health``: [{name, value, says, before}], ``before`` may be absent; ``similarity``: [{label, edges, pairs, others,
   says}].
 - ``hubs``: [{label, says, edges, counts, top: [{item: ITEM, count}]}].

@@ -25,6 +25,8 @@ __all__ = ["METRICS", "page_of"]
 
 METRICS = ("r@1", "r@5", "r@10")
 HITS = 10
+TOP = 7
+"""Hubs shown: what fits in one line."""
 ON_MAP = 400
 """Items on the map; beyond that the pictures cover one another."""
 
@@ -248,34 +250,49 @@ def _map(sides: Mapping[str, Side], shelf: Shelf, code: str, variants: Mapping[s
     chosen = set(order[: min(ON_MAP, int(fitting))])
     placed = [(m, row) for m, row in rows if sides[m].vectors.keys[row] in chosen]
     z = np.stack([sides[m].z[row] for m, row in placed])
-    flat = flat_map(z)
-    believed, axes = kept(z, flat), kept(z, principal_axes(z))
+    modality = np.array([m for m, _ in placed])
+    closed = z - np.stack([z[modality == m].mean(axis=0) for m in modality])
+    layouts = {"as it is": flat_map(z), "gap closed": flat_map(closed)}
     points: list[dict[str, Any]] = [
-        {"x": float(x), "y": float(y), "key": str(sides[m].vectors.keys[row]), "item": shelf.item(m, row)}
-        for (m, row), (x, y) in zip(placed, flat, strict=True)
+        {
+            "at": [[round(float(v), 4) for v in flat[i]] for flat in layouts.values()],
+            "key": str(sides[m].vectors.keys[row]),
+            "item": shelf.item(m, row),
+        }
+        for i, (m, row) in enumerate(placed)
     ]
     # what has no picture is drawn first, as a dot under the pictures
     points.sort(key=lambda p: p["item"]["thumb"] is not None)
     which = f" (of {len(variants)} variants the first, {variants[code]['label']})" if len(variants) > 1 else ""
     count = f"{len(chosen):,} of the {len(every):,}" if len(chosen) < len(every) else f"{len(every):,}"
     says = (
-        f"The {count} held-out items{which}: a tile is a picture, a dot an item without one. Near in the space is near "
-        f"here, as far as two dimensions can: {believed:.0%} of each item's ten nearest neighbours are among its ten "
-        f"nearest on this map (t-SNE; on the two principal axes alone {axes:.0%}). Lengths mean nothing. "
-        "Point at an item to see its partner."
+        f"The {count} held-out items{which}: a tile is a picture, a dot an item without one. What is near in the space "
+        f"is near here, as far as two dimensions can: {kept(z, layouts['as it is']):.0%} of each item's ten nearest "
+        f"neighbours are among its ten nearest on this map (t-SNE; on the two principal axes it would be "
+        f"{kept(z, principal_axes(z)):.0%}). Where the modalities lie apart, that is the modality gap; “gap closed” "
+        "moves their centres onto one point. Point at an item to see its partner."
     )
-    return {"says": says, "describe": f"A map of {count} held-out items", "points": points}
+    return {
+        "says": says,
+        "describe": f"A map of {count} held-out items",
+        "layouts": list(layouts),
+        "points": points,
+    }
 
 
 def _health(diagnosis: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Turn the diagnosis into rows: each figure in the space, and before it where it is defined there."""
     rows: list[dict[str, Any]] = []
+    said: set[str] = set()
 
     def add(where: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
         for name, value in after.items():
             if name in FIGURES and value is not None:
                 label, says = FIGURES[name]
+                # an explanation is given once, where its figure first comes up
+                says = "" if name in said else says
                 rows.append({"name": f"{label}, {where}", "before": before.get(name), "value": value, "says": says})
+                said.add(name)
 
     for pair, found in diagnosis.get("pairs", {}).items():
         add(pair.replace(":", " and "), found.get("raw", {}), found["mapped"])
@@ -314,7 +331,7 @@ def _hubs(
     counts = k_occurrence(asking.z[asked], offered.z[gallery], HITS)
     whole = np.rint(counts).astype(int)
     bars = np.bincount(whole)
-    order = np.argsort(-counts, kind="stable")[:8]
+    order = np.argsort(-counts, kind="stable")[:TOP]
     which = f", {variants[code]['label']}" if len(variants) > 1 else ""
     never = orphan_share(counts)
     return {

@@ -75,7 +75,7 @@ def histogram(
     """Draw the counts of each series between `edges` as steps, each scaled to its own largest count.
 
     `marks` draws a labelled upright line at a value. With `bars_at_integers` the edges are counts and each bar
-    is labelled in its middle.
+    is labelled in its middle, the highest with its count.
     """
     left, right, top, bottom = 14, 14, 26, 40
     x = _scale(edges[0], edges[-1], left, width - right)
@@ -99,6 +99,9 @@ def histogram(
                 said = f"{math.ceil(edges[i]):g}: {count:g}"
                 shape = {"x": x(edges[i]) + 1, "y": floor - h, "width": max(x(edges[i + 1]) - x(edges[i]) - 2, 1.0)}
                 body.append(tag("rect", tag("title", said), **shape, height=h, class_=f"bar s{s}"))
+            highest = max(range(len(counts)), key=lambda i: counts[i])
+            middle = (x(edges[highest]) + x(edges[highest + 1])) / 2
+            body.append(tag("text", f"{peak:g}", x=middle, y=top - 5, class_="peak"))
             continue
         points = [(x(edges[0]), float(floor))]
         for i, count in enumerate(counts):

@@ -55,6 +55,15 @@
   });
   addEventListener("pointerup", () => { held = null; });
 
+  const link = world.querySelector(".link");
+  const joined = (one, others) => { // lines from an item to its partners
+    const box = world.getBoundingClientRect(), middle = (point) => {
+      const at = point.getBoundingClientRect();
+      return [at.left + at.width / 2 - box.left - world.clientLeft, at.top + at.height / 2 - box.top - world.clientTop];
+    };
+    const [x, y] = middle(one);
+    link.innerHTML = others.map(middle).map(([u, v]) => `<line x1="${x}" y1="${y}" x2="${u}" y2="${v}"/>`).join("");
+  };
   const light = (test) => points.forEach((point) => point.classList.toggle("lit", test(point)));
   const sought = () => {
     const word = find?.value.trim().toLowerCase();
@@ -65,7 +74,9 @@
   world.addEventListener("pointerover", (event) => {
     const point = event.target.closest(".point");
     if (!point) return;
-    if (!map.classList.contains("seeking")) light((other) => other.dataset.k === point.dataset.k);
+    const partners = points.filter((other) => other.dataset.k === point.dataset.k && !other.hidden);
+    if (!map.classList.contains("seeking")) light((other) => partners.includes(other));
+    joined(point, partners.filter((other) => other !== point));
     tip.textContent = `${point.dataset.n} · ${point.dataset.m}`;
     tip.hidden = false;
     const box = map.getBoundingClientRect(), at = point.getBoundingClientRect();
@@ -75,8 +86,12 @@
   });
   world.addEventListener("pointerout", () => {
     tip.hidden = true;
+    link.replaceChildren();
     if (!map.classList.contains("seeking")) light(() => false);
   });
+  all("input[name=layout]").forEach((input) => input.addEventListener("change", () => {
+    world.classList.toggle("second", input.checked && input.value === "1");
+  }));
   all("input[name=kind]").forEach((box) => box.addEventListener("change", () => {
     for (const point of points) if (point.dataset.m === box.value) point.hidden = !box.checked;
   }));

@@ -180,13 +180,14 @@ def _map(page: Part) -> list[Node]:
     drawn = []
     for point in points:
         item = point["item"]
-        where = f"left:{100 * point['x']:.2f}%;top:{100 * point['y']:.2f}%"
+        where = ";".join(f"--x{i}:{100 * x:.2f}%;--y{i}:{100 * y:.2f}%" for i, (x, y) in enumerate(point["at"]))
         known = {"data_k": point["key"], "data_m": item["modality"], "data_n": item["label"], "aria_hidden": "true"}
         if item.get("thumb") is not None:
             drawn.append(tag("i", class_="t point", style=f"{where};{_tile(item['thumb'])}", **known))
         else:
             drawn.append(tag("i", class_="dot point", style=where, **known))
     kinds = list(dict.fromkeys(p["item"]["modality"] for p in points))
+    layouts = [_radio("layout", str(i), name, i == 0) for i, name in enumerate(flat["layouts"])]
     return [
         tag("p", flat["says"], class_="explain"),
         tag(
@@ -197,6 +198,7 @@ def _map(page: Part) -> list[Node]:
                 for kind in kinds
                 if len(kinds) > 1
             ],
+            tag("fieldset", tag("legend", "Layout"), *layouts) if len(layouts) > 1 else None,
             tag(
                 "span",
                 tag("button", "−", type="button", data_zoom="0.6667", aria_label="Zoom out"),
@@ -207,7 +209,7 @@ def _map(page: Part) -> list[Node]:
         ),
         tag(
             "div",
-            tag("div", *drawn, class_="world"),
+            tag("div", Markup('<svg class="link"></svg>'), *drawn, class_="world"),
             tag("p", class_="tip", hidden=True),
             class_="map",
             role="img",
@@ -432,4 +434,5 @@ def _interval(low: float, high: float) -> str:
 def _number(value: float | None) -> str:
     if value is None:
         return "–"
-    return f"{value:,.1f}" if abs(value) >= 100 else f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"
+    written = f"{value:.3f}" if abs(value) < 10 else f"{value:,.1f}"
+    return written.replace("-", "−")
