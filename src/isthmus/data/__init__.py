@@ -1,1 +1,81 @@
-"""Real data sets as records, read from where packages put them."""
+"""Real data sets as records, read from where packages put them.
+
+Every file of this folder that holds a `CARD` is a data set: it offers `load(**options) -> DataSet`, and
+`open_picture(rest, root)` for the uri schemes of its card. Cards are read without importing the file.
+"""
+
+import importlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from isthmus.core.catalog import read_literal
+from isthmus.core.errors import BadInput, NotFound
+from isthmus.data.card import DataCard
+from isthmus.data.records import DataSet, Record
+
+if TYPE_CHECKING:
+    import PIL.Image
+
+__all__ = ["DataCard", "DataSet", "Record", "card", "cards", "load", "names", "open_uri"]
+
+
+def cards() -> dict[str, DataCard]:
+    """Return the card of every source by name, data sets and sources opened by path alike."""
+    found = {}
+    for path in sorted(Path(__file__).parent.glob("[!_]*.py")):
+        value = read_literal(path, "CARD", {"DataCard": DataCard})
+        if isinstance(value, DataCard):
+            found[path.stem] = value
+    return found
+
+
+def names() -> list[str]:
+    """Return the names of the data sets that `load` knows."""
+    return [name for name, card in cards().items() if not card.by_path]
+
+
+def card(name: str) -> DataCard:
+    """Return the card of a data set; `NotFound` for an unknown name."""
+    known = cards()
+    if name not in known:
+        raise NotFound.named("data set", name, known)
+    return known[name]
+
+
+def load(source: str | Path, **options: Any) -> DataSet:
+    """Return the records of a data set by name, or of a folder by path.
+
+    A name wins over a folder that is called alike (write ``./openmoji`` for the folder). Raises `NotFound` for
+    what is neither, `MissingExtra` when the packages of the data set are not installed, and `BadInput` for an
+    empty folder or unknown options.
+    """
+    path = Path(source)
+    if isinstance(source, str) and source in names():
+        module = importlib.import_module(f"isthmus.data.{source}")
+    elif path.exists():
+        module, options = importlib.import_module("isthmus.data.folder"), {"path": path, **options}
+    else:
+        raise NotFound.named("data set", str(source), names(), hint="or name an existing folder of pictures")
+    try:
+        dataset: DataSet = module.load(**options)
+    except TypeError as error:
+        if "unexpected keyword" not in str(error):
+            raise
+        raise BadInput(f"data set {source}: {error}") from error
+    return dataset
+
+
+def open_uri(uri: str, root: str | Path | None = None) -> "PIL.Image.Image":
+    """Return the picture behind the `uri` of a record, RGB on white.
+
+    `root` is the folder that ``file:`` uris are relative to (the ``root`` of `DataSet.describe`). Raises
+    `NotFound` for an unknown scheme or a picture that is gone, `BadInput` for one that cannot be read or lies
+    outside `root`.
+    """
+    scheme, _, rest = uri.partition(":")
+    owners = {s: name for name, card in cards().items() for s in card.schemes}
+    if scheme not in owners or not rest:
+        raise NotFound(f"cannot open {uri!r}: known are {', '.join(f'{s}:…' for s in sorted(owners))}")
+    module = importlib.import_module(f"isthmus.data.{owners[scheme]}")
+    picture: PIL.Image.Image = module.open_picture(rest, None if root is None else Path(root))
+    return picture

@@ -1,1 +1,76 @@
-"""Adapters to pretrained encoders."""
+"""Adapters to pretrained encoders: an item in, a vector with a fingerprint out.
+
+An encoder is an object with `modality`, `fingerprint` and ``encode(modality, items) -> (n, d)``; one that also has
+``tokens(modality, items) -> Tokens`` gives a sequence of vectors for every item. Every file of this folder that holds
+`NAMES` offers ``load(name, device=…)`` for them; the names are read without importing the file. `wrap` makes an
+encoder of any callable.
+"""
+
+import importlib
+import importlib.util
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from isthmus.core.catalog import read_literal
+from isthmus.core.errors import BadInput, NotFound
+from isthmus.encoders.wrapped import Wrapped, wrap
+from isthmus.store.fingerprint import Fingerprint
+
+__all__ = ["Available", "Encoder", "Wrapped", "available", "load", "wrap"]
+
+
+class Encoder(Protocol):
+    """What `load` and `wrap` return. For the type checker; nothing inherits from it."""
+
+    modality: str
+    fingerprint: Fingerprint
+
+    def encode(self, modality: str, items: Sequence[Any], *, batch_size: int = ...) -> np.ndarray:
+        """Return float32 (n, d), finite; `BadInput` for items that cannot be encoded."""
+        ...
+
+
+@dataclass(frozen=True)
+class Available:
+    """An encoder that `load` knows: its name, what it reads, and whether its weights are `installed`."""
+
+    name: str
+    modality: str
+    extra: str
+    package: str
+    file: str
+
+    @property
+    def installed(self) -> bool:
+        """Whether the package of the weights is there."""
+        return importlib.util.find_spec(self.package) is not None
+
+
+def available() -> dict[str, Available]:
+    """Return every encoder that has a name, whether its package is installed or not."""
+    found = {}
+    for path in sorted(Path(__file__).parent.glob("[!_]*.py")):
+        for name, package in read_literal(path, "NAMES", {}, default={}).items():
+            modality, extra = read_literal(path, "MODALITY", {}), read_literal(path, "EXTRA", {})
+            found[name] = Available(name, modality, extra, package, path.stem)
+    return found
+
+
+def load(name: str, modality: str, *, device: str = "cpu") -> Encoder:
+    """Return the encoder of a name for a modality, on a device as torch names them.
+
+    Raises `NotFound` for an unknown name, `BadInput` when it reads another modality, `MissingExtra` when its
+    packages are not installed.
+    """
+    known = available()
+    if name not in known:
+        fitting = [n for n, a in known.items() if a.modality == modality]
+        raise NotFound.named("encoder", name, known, hint=f"for {modality}: {', '.join(fitting) or 'none'}")
+    if known[name].modality != modality:
+        raise BadInput(f"the encoder {name} reads {known[name].modality!r}, not {modality!r}")
+    encoder: Encoder = importlib.import_module(f"isthmus.encoders.{known[name].file}").load(name, device=device)
+    return encoder

@@ -1,0 +1,31 @@
+"""What every encoder promises about its answer, checked before it leaves the encoder."""
+
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from isthmus.core.errors import BadInput
+from isthmus.store.fingerprint import Fingerprint
+
+__all__ = ["check_modality", "checked"]
+
+
+def checked(vectors: Any, n: int, fingerprint: Fingerprint) -> Float[np.ndarray, "n d"]:
+    """Return `vectors` as float32 (n, d); `BadInput` names a wrong shape, or the first item that is not finite."""
+    array = np.asarray(vectors, dtype=np.float32)
+    if array.shape != (n, fingerprint.dim):
+        raise BadInput(f"{fingerprint.encoder} gave shape {array.shape} for {n} items; expected {(n, fingerprint.dim)}")
+    finite = np.isfinite(array).all(1)
+    if not finite.all():
+        raise BadInput(
+            f"{fingerprint.encoder} gave NaN or infinity for {(~finite).sum()} of {n} items, "
+            f"first for item {int(finite.argmin())}"
+        )
+    return array
+
+
+def check_modality(modality: str, fingerprint: Fingerprint) -> None:
+    """Raise `BadInput` unless `modality` is the one that the encoder of `fingerprint` reads."""
+    if modality != fingerprint.modality:
+        raise BadInput(f"{fingerprint.encoder} encodes {fingerprint.modality!r}, not {modality!r}")
