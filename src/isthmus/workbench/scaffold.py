@@ -27,7 +27,7 @@ def new(target: str, *, methods: Path = METHODS, extra: Sequence[Path] = ()) -> 
     family.
     """
     family, slash, name = target.replace("-", "_").partition("/")
-    if not slash or not name.isidentifier() or keyword.iskeyword(name) or name.startswith("_"):
+    if not (family and slash and name.isidentifier()) or keyword.iskeyword(name) or name.startswith("_"):
         raise BadInput(f"{target!r} is not of the form FAMILY/NAME with a Python name, such as spaces/my_method")
     if family not in FAMILIES:
         raise NotFound.named("family", family, FAMILIES)
@@ -61,7 +61,10 @@ def new(target: str, *, methods: Path = METHODS, extra: Sequence[Path] = ()) -> 
         file.parent.mkdir(parents=True, exist_ok=True)
         text = files("isthmus.workbench").joinpath("templates", template).read_text(encoding="utf-8")
         file.write_text(Template(text).substitute(names), encoding="utf-8")
-    package = path.parent / "__init__.py"
-    if own and not package.exists():
-        package.write_text(f'"""{FAMILIES[family]}"""\n', encoding="utf-8")
+    if own:
+        # our tests are packages, so that two of them may have one name
+        packages = {path.parent: f'"""{FAMILIES[family]}"""\n', test.parent: "", test.parent.parent: ""}
+        for folder, text in packages.items():
+            if not (init := folder / "__init__.py").exists():
+                init.write_text(text, encoding="utf-8")
     return [path, test]
