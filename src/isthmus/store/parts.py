@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from isthmus.core.errors import BadInput
+from isthmus.core.errors import BadInput, WrongFingerprint
 from isthmus.store.disk import atomic, sha256_of
 from isthmus.store.fingerprint import Fingerprint
 from isthmus.store.manifest import Part
@@ -64,16 +64,17 @@ def read(folder: Path, part: Part, fingerprint: Fingerprint, columns: Sequence[s
     path = folder / part["file"]
     mend = f"Store.repair() drops the {part['rows']} rows of such a part, and the next embed makes them again"
     try:
-        size = path.stat().st_size
-        if size != part["bytes"]:
-            raise BadInput(f"{path} is damaged: it has {size} bytes, {part['bytes']} were written; {mend}")
+        if (size := path.stat().st_size) != part["bytes"]:
+            raise BadInput(f"it has {size} bytes, {part['bytes']} were written")
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
             stored = json.loads((file.schema_arrow.metadata or {})[_METADATA])
             fingerprint.require(Fingerprint.from_json(stored), str(path))
             table = file.read(columns=list(columns))
+    except WrongFingerprint:
+        raise
     except FileNotFoundError as error:
         raise BadInput(f"{path} is missing; {mend}") from error
-    except (OSError, KeyError, pa.ArrowException, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (OSError, KeyError, ValueError, pa.ArrowException) as error:  # not Parquet, not JSON, no fingerprint
         raise BadInput(f"{path} is damaged: {error}; {mend}") from error
     if table.num_rows != part["rows"] or table.column_names != list(columns):
         raise BadInput(
