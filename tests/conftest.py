@@ -2,11 +2,19 @@ import os
 
 import pytest
 
+from isthmus.core.run import cache_dir
+
 STRICT = os.environ.get("ISTHMUS_REQUIRE") == "all"
 
 
+@pytest.fixture(scope="session")
+def users_cache():
+    """The user's own cache folder, for the few tests that need the features of a whole data set."""
+    return cache_dir()
+
+
 @pytest.fixture(scope="session", autouse=True)
-def cache(tmp_path_factory):
+def cache(users_cache, tmp_path_factory):
     """A cache folder of this session, so that tests neither see nor change the user's."""
     folder = tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as patch:

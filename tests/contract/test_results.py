@@ -60,11 +60,12 @@ def judged(result, claim, seeds, control):
 
 
 @pytest.mark.slow
-def test_changed_code_gives_the_stored_rows(subtests, cache, tmp_path):
+@pytest.mark.timeout(3600)
+def test_changed_code_gives_the_stored_rows(subtests, users_cache, tmp_path):
     """One seed of a method whose code changed since: a figure may move by what the seeds differ, not more."""
     for entry, result in CHANGED:
         seed = result.seeds[0]
-        context = Run(budget=result.budget, seed=seed, out=tmp_path, cache=cache / "features")
+        context = Run(budget=result.budget, seed=seed, out=tmp_path, cache=users_cache / "features")
         with seeded(context.derived("run")):
             report = entry.load().run(context)
         for claim in (entry.card.claim, *entry.card.further):

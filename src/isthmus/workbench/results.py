@@ -17,6 +17,7 @@ import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -167,28 +168,42 @@ def imported_files(entry: Entry) -> list[Path]:
     """Return our own files that a method imports, directly or through others; its own are left out."""
     own, seen, queue = set(entry.sources), set[Path](), list(entry.sources)
     while queue:
-        for node in ast.walk(ast.parse(queue.pop().read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Import):
-                names = [alias.name for alias in node.names]
-            elif isinstance(node, ast.ImportFrom) and node.module:
-                names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-            else:
-                continue
-            for name in names:
-                top, *rest = name.split(".")
-                path = METHODS.parent.joinpath(*rest)
-                for file in (path.with_suffix(".py"), path / "__init__.py"):
-                    if top == "isthmus" and file.is_file() and file not in seen | own:
-                        seen.add(file)
-                        queue.append(file)
+        new = set(_read(queue.pop()).imports) - seen - own
+        seen |= new
+        queue += new
     return sorted(seen)
 
 
 def _digest(paths: Sequence[Path]) -> str:
-    total = hashlib.sha256()
-    for path in paths:
-        total.update(_text(ast.parse(path.read_text(encoding="utf-8"))).encode())
-    return total.hexdigest()[:16]
+    return hashlib.sha256("".join(_read(path).text for path in paths).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class _Source:
+    """What a digest sees of a file, and which of our own files it imports."""
+
+    text: str
+    imports: tuple[Path, ...]
+
+
+def _read(path: Path) -> _Source:
+    stamp = path.stat()
+    return _parse(path, stamp.st_mtime_ns, stamp.st_size)
+
+
+# eighty methods share most of what they import; the stamp is there so that a changed file is read again
+@cache
+def _parse(path: Path, modified: int, size: int) -> _Source:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    names: list[str] = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    ours = [METHODS.parent.joinpath(*rest) for top, *rest in (n.split(".") for n in names) if top == "isthmus" and rest]
+    files = [file for base in ours for file in (base.with_suffix(".py"), base / "__init__.py") if file.is_file()]
+    return _Source(_text(tree), tuple(dict.fromkeys(files)))
 
 
 def _text(node: Any) -> str:
