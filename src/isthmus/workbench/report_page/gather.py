@@ -250,9 +250,7 @@ def _map(sides: Mapping[str, Side], shelf: Shelf, code: str, variants: Mapping[s
     chosen = set(order[: min(ON_MAP, int(fitting))])
     placed = [(m, row) for m, row in rows if sides[m].vectors.keys[row] in chosen]
     z = np.stack([sides[m].z[row] for m, row in placed])
-    modality = np.array([m for m, _ in placed])
-    closed = z - np.stack([z[modality == m].mean(axis=0) for m in modality])
-    layouts = {"as it is": flat_map(z), "gap closed": flat_map(closed)}
+    layouts = {"as it is": flat_map(z), "gap set aside": flat_map(z, kinds=np.array([m for m, _ in placed]))}
     points: list[dict[str, Any]] = [
         {
             "at": [[round(float(v), 4) for v in flat[i]] for flat in layouts.values()],
@@ -269,8 +267,9 @@ def _map(sides: Mapping[str, Side], shelf: Shelf, code: str, variants: Mapping[s
         f"The {count} held-out items{which}: a tile is a picture, a dot an item without one. What is near in the space "
         f"is near here, as far as two dimensions can: {kept(z, layouts['as it is']):.0%} of each item's ten nearest "
         f"neighbours are among its ten nearest on this map (t-SNE; on the two principal axes it would be "
-        f"{kept(z, principal_axes(z)):.0%}). Where the modalities lie apart, that is the modality gap; “gap closed” "
-        "moves their centres onto one point. Point at an item to see its partner."
+        f"{kept(z, principal_axes(z)):.0%}). Where the modalities lie apart, that is the modality gap; “gap set "
+        "aside” takes the similarities of every two modalities on their own scale, as a search does. Point at an item "
+        "to see its partner."
     )
     return {
         "says": says,
