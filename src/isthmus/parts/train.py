@@ -10,6 +10,7 @@ A step takes a batch and returns a dict with "loss"; everything else in the dict
 True
 """
 
+import contextlib
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from torch import Tensor
 from isthmus.core.errors import BadInput
 from isthmus.core.progress import Progress, silent
 
-__all__ = ["Minibatches", "learning_rate", "train"]
+__all__ = ["Minibatches", "learning_rate", "synchronise", "train"]
 
 B = TypeVar("B")
 
@@ -94,6 +95,34 @@ def learning_rate(done: int, total: int, *, lr: float, warmup: float = 0.0, fina
     if done < climb:
         return final_lr + (lr - final_lr) * (done + 1) / (climb + 1)
     return final_lr + (lr - final_lr) * (1 + math.cos(math.pi * min(1.0, (done - climb) / max(1.0, total - climb)))) / 2
+
+
+@contextlib.contextmanager
+def synchronise(params: Iterable[torch.nn.Parameter]) -> Iterator[None]:
+    """Keep parameters equal in all processes: start from those of rank 0, average every gradient as it is made.
+
+    Nothing happens without an initialised process group. Every process must take the same number of steps.
+    """
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        yield
+        return
+    processes = torch.distributed.get_world_size()
+
+    def average(parameter: Tensor) -> None:
+        if parameter.grad is not None:
+            torch.distributed.all_reduce(parameter.grad)
+            parameter.grad /= processes
+
+    hooks = []
+    for parameter in params:
+        if parameter.requires_grad:
+            torch.distributed.broadcast(parameter.data, src=0)
+            hooks.append(parameter.register_post_accumulate_grad_hook(average))  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,14 @@ from typing import Any, Literal, Self
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from isthmus.core.errors import BadInput, NotFound
 from isthmus.core.progress import Progress, silent
 from isthmus.core.run import seeded
-from isthmus.methods.spaces.projectors.export import tower_steps
-from isthmus.methods.spaces.projectors.modules import Temperature, Tower
+from isthmus.methods.spaces.projectors.export import block_steps, tower_steps
+from isthmus.methods.spaces.projectors.modules import StartedProjector, Temperature, Tower
+from isthmus.methods.spaces.projectors.start import canonical_start
 from isthmus.metrics.vectors import matrix
 from isthmus.parts.contrast import info_nce
 from isthmus.parts.params import Params
@@ -25,24 +26,34 @@ __all__ = ["Projectors"]
 class Projectors(Params):
     """A common space for any number of modalities, from the pooled vectors of frozen encoders.
 
-    Each modality gets a tower (`block`, then `head`, then unit length); all towers train together with InfoNCE
-    over every pair of modalities.
+    One tower a modality, trained together with InfoNCE over every pair of modalities.
+
+    - ``start="canonical"`` (default): `members` token projectors side by side, the linear branch of each at the
+      closed-form start of `canonical_start` (ridge · 2, ridge, ridge / 2, … around `ridge`), the MLP branch at 0.
+      The space is `members` · `width` wide.
+    - ``start="random"``: the paper's recipe, one `block` and `head` of `width` from a random start.
     """
 
     def __init__(
         self,
         *,
-        width: int = 512,
+        start: Literal["canonical", "random"] = "canonical",
+        width: int = 256,
+        members: int = 3,
+        ridge: float = 0.5,
         block: Literal["token", "mlp", "linear"] = "token",
         head: Literal["mlp", "linear", "identity"] = "identity",
         dropout: float = 0.1,
-        steps: int = 300,
+        steps: int = 200,
         batch: int = 512,
-        lr: float = 1e-3,
+        lr: float = 5e-4,
         weight_decay: float = 0.02,
         temperature: float = 0.07,
     ) -> None:
+        self.start = start
         self.width = width
+        self.members = members
+        self.ridge = ridge
         self.block = block
         self.head = head
         self.dropout = dropout
@@ -67,74 +78,148 @@ class Projectors(Params):
 
         Raises:
             BadInput: for fewer than two modalities, vectors that are not finite (n, d) tables, keys that do not
-                fit them, or fewer than two items that two modalities share.
+                fit them, fewer than two items that two modalities share, or settings out of range.
         """
+        if self.start not in ("canonical", "random"):
+            raise BadInput(f"start is 'canonical' or 'random', got {self.start!r}")
+        if min(self.width, self.members, self.batch) < 1 or self.ridge <= 0 or self.steps < 1:
+            raise BadInput(f"width, members, batch, steps and ridge must be positive: {self!r}")
         data = {m: matrix(x, f"pairs[{m!r}]").astype(np.float32) for m, x in pairs.items()}
         items = _Items.of({m: len(x) for m, x in data.items()}, keys)
+        members = self.members if self.start == "canonical" else 1
+        built: list[Mapping[str, nn.Module]] = []
+        self.history_: list[dict[str, float]] = []
         with seeded(seed):
-            self.towers_ = {
+            for member in range(members):
+                towers = self._build(data, items, 2.0 ** ((members - 1) / 2 - member))
+
+                def report(stage: str, done: int, total: int | None, before: int = member) -> None:
+                    progress(stage, before * (total or 0) + done, members * (total or 0))
+
+                self.history_ += self._train(towers, data, items, seed + member, report)
+                built.append(towers)
+        self.towers_ = {m: _Side([towers[m] for towers in built]).eval().requires_grad_(False) for m in data}
+        self.widths_ = {m: x.shape[1] for m, x in data.items()}
+        return self
+
+    def _build(self, data: Mapping[str, np.ndarray], items: "_Items", factor: float) -> dict[str, nn.Module]:
+        """Return fresh towers: of the paper, or started in closed form with `factor` times the ridge."""
+        if self.start == "random":
+            return {
                 m: Tower(x.shape[1], self.width, local="none", summary=self.block, head=self.head, dropout=self.dropout)
                 for m, x in data.items()
             }
-            tau = Temperature(self.temperature)
-            tensors = {m: torch.from_numpy(x) for m, x in data.items()}
-            draw = torch.Generator().manual_seed(seed)
-            size = min(self.batch, items.n)
-            batches = Minibatches(items.n, size, -(-self.steps // max(1, items.n // size)), draw)
+        normed = {m: nn.functional.layer_norm(torch.from_numpy(x), x.shape[1:]).numpy() for m, x in data.items()}
+        started = canonical_start(normed, items.numbers, width=self.width, ridge=self.ridge * factor)
+        return {m: StartedProjector(*started[m], dropout=self.dropout) for m in data}
 
-            def step(chosen: Tensor) -> dict[str, Tensor]:
-                rows = items.draw(chosen, draw)
-                losses = []
-                for a, b in itertools.combinations(rows, 2):
-                    both = (rows[a] >= 0) & (rows[b] >= 0)
-                    if int(both.sum()) > 1:
-                        za, zb = (self.towers_[m](summary=tensors[m][rows[m][both]]) for m in (a, b))
-                        losses.append(info_nce(za, zb, scale=tau()))
-                return {"loss": torch.stack(losses).mean(), "temperature": tau.tau}
+    def _train(
+        self,
+        towers: Mapping[str, nn.Module],
+        data: Mapping[str, np.ndarray],
+        items: "_Items",
+        seed: int,
+        progress: Progress,
+    ) -> list[dict[str, float]]:
+        """Train one set of towers in place."""
+        tau = Temperature(self.temperature)
+        tensors = {m: torch.from_numpy(x) for m, x in data.items()}
+        if self.start == "canonical":  # what does not train is computed once
+            tensors = {m: _started(towers[m]).project(x) for m, x in tensors.items()}
+        draw = torch.Generator().manual_seed(seed)
+        size = min(self.batch, items.n)
+        batches = Minibatches(items.n, size, -(-self.steps // max(1, items.n // size)), draw)
 
-            params = [p for part in [*self.towers_.values(), tau] for p in part.parameters()]
-            self.history_ = train(
-                step,
-                params,
-                batches,
-                lr=self.lr,
-                weight_decay=self.weight_decay,
-                final_lr=self.lr / 100,
-                warmup=0.05,
-                progress=progress,
-                stage="align",
-            )
-        for tower in self.towers_.values():
-            tower.eval().requires_grad_(False)
-        self.temperature_ = tau.tau.item()
-        return self
+        def embed(modality: str, rows: Tensor) -> Tensor:
+            tower, x = towers[modality], tensors[modality][rows]
+            vectors: Tensor = _started(tower).refine(x) if self.start == "canonical" else tower(summary=x)
+            return nn.functional.normalize(vectors, dim=-1)
+
+        def step(chosen: Tensor) -> dict[str, Tensor]:
+            rows = items.draw(chosen, draw)
+            losses = []
+            for a, b in itertools.combinations(rows, 2):
+                both = (rows[a] >= 0) & (rows[b] >= 0)
+                if int(both.sum()) > 1:
+                    losses.append(info_nce(embed(a, rows[a][both]), embed(b, rows[b][both]), scale=tau()))
+            if not losses:
+                raise BadInput(f"no two modalities share two of the {len(chosen)} items of a batch; raise batch")
+            return {"loss": torch.stack(losses).mean(), "temperature": tau.tau}
+
+        return train(
+            step,
+            [p for part in (*towers.values(), tau) for p in part.parameters()],
+            batches,
+            lr=self.lr,
+            weight_decay=self.weight_decay,
+            final_lr=self.lr / 100,
+            warmup=0.05,
+            progress=progress,
+            stage="align",
+        )
 
     def transform(self, modality: str, x: Any) -> Any:
-        """Map (n, d) vectors of a modality to (n, width) unit vectors; numpy gives numpy, torch gives torch."""
-        towers = self._fitted()
-        if modality not in towers:
-            raise NotFound.named("modality", modality, towers)
+        """Map (n, d) vectors of a modality to unit vectors of the space; numpy gives numpy, torch gives torch.
+
+        Raises `NotFound` for a modality that it was not fitted on, `BadInput` for another width.
+        """
+        side = self._fitted(modality)
+        if x.ndim != 2 or x.shape[1] != self.widths_[modality]:
+            raise BadInput(f"{modality} has shape {tuple(x.shape)}; expected (n, {self.widths_[modality]})")
         if isinstance(x, Tensor):
-            return towers[modality].to(x.device)(summary=x)
+            return side.to(x.device)(x)
         with torch.inference_mode():
-            return towers[modality](summary=torch.from_numpy(matrix(x, modality).astype(np.float32))).numpy()
+            return side(torch.from_numpy(matrix(x, modality).astype(np.float32))).numpy()
 
     def maps(self) -> dict[str, tuple[list[dict[str, Any]], Mapping[str, np.ndarray]]]:
         """Return {modality: (steps, tensors)} for `isthmus.space`: the same function, run without torch."""
-        return {m: tower_steps(tower) for m, tower in self._fitted().items()}
-
-    def _fitted(self) -> dict[str, Tower]:
         if not hasattr(self, "towers_"):
             raise BadInput("Projectors is not fitted yet; call fit first")
-        return self.towers_
+        return {m: self._fitted(m).steps() for m in self.towers_}
+
+    def _fitted(self, modality: str) -> "_Side":
+        if not hasattr(self, "towers_"):
+            raise BadInput("Projectors is not fitted yet; call fit first")
+        if modality not in self.towers_:
+            raise NotFound.named("modality", modality, self.towers_)
+        return self.towers_[modality]
+
+
+class _Side(nn.Module):
+    """The members of one modality as one map: their outputs side by side, then unit length."""
+
+    def __init__(self, members: list[nn.Module]) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(members)
+
+    def forward(self, x: Tensor) -> Tensor:
+        first = self.members[0]
+        if isinstance(first, Tower):
+            vectors: Tensor = first(summary=x)
+            return vectors
+        return nn.functional.normalize(torch.cat([m(x) for m in self.members], dim=-1), dim=-1)
+
+    def steps(self) -> tuple[list[dict[str, Any]], Mapping[str, np.ndarray]]:
+        first = self.members[0]
+        return tower_steps(first) if isinstance(first, Tower) else block_steps([_started(m) for m in self.members])
+
+
+def _started(module: nn.Module) -> StartedProjector:
+    assert isinstance(module, StartedProjector)
+    return module
 
 
 @dataclass(frozen=True)
 class _Items:
-    """Which records of each modality belong to an item: {modality: (starts (n + 1,), records)}."""
+    """Which records of each modality belong to an item.
+
+    `members` {modality: (starts (n + 1,), records)} lists the records of each item, `numbers` {modality: (rows,)}
+    the item of each record, −1 for a record whose item no other modality has.
+    """
 
     n: int
     members: Mapping[str, tuple[Tensor, Tensor]]
+    numbers: Mapping[str, np.ndarray]
 
     @classmethod
     def of(cls, sizes: Mapping[str, int], keys: Mapping[str, Any] | None) -> "_Items":
@@ -153,14 +238,17 @@ class _Items:
         shared = held[count > 1]
         if len(shared) < 2:
             raise BadInput(f"at least 2 items must be in two modalities, found {len(shared)}; are the keys the same?")
-        members = {}
+        members, numbers = {}, {}
         for m, own in named.items():
             place = np.searchsorted(shared, own).clip(max=len(shared) - 1)
-            records = np.flatnonzero(shared[place] == own)
+            numbers[m] = np.where(shared[place] == own, place, -1)
+            records = np.flatnonzero(numbers[m] >= 0)
+            if not len(records):
+                raise BadInput(f"no item of {m!r} is in another modality; are the keys the same?")
             order = records[np.argsort(place[records], kind="stable")]
             starts = np.searchsorted(place[order], np.arange(len(shared) + 1))
             members[m] = (torch.from_numpy(starts), torch.from_numpy(order))
-        return cls(len(shared), members)
+        return cls(len(shared), members, numbers)
 
     def draw(self, chosen: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         """Return one random record of each chosen item in each modality, −1 where it has none."""

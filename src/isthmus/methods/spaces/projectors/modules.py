@@ -2,13 +2,14 @@
 
 from typing import Literal
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from isthmus.core.errors import BadInput
 
-__all__ = ["Block", "MLPHead", "Temperature", "TokenProjector", "Tower", "block", "masked_mean"]
+__all__ = ["Block", "MLPHead", "StartedProjector", "Temperature", "TokenProjector", "Tower", "block", "masked_mean"]
 
 Block = Literal["token", "mlp", "linear", "identity", "none"]
 
@@ -55,6 +56,43 @@ class MLPHead(nn.Module):
         return projected
 
 
+class StartedProjector(nn.Module):
+    """A token projector whose linear branch is given: h = P(LN(x) − mean), then h + Linear(w→w)∘GELU∘Linear(w→2w)(h).
+
+    P and the mean stay as they are; the MLP branch starts at 0, so that training starts at the given map.
+
+    Relations: untrained → P(LN(x) − mean).
+    """
+
+    mean: Tensor
+    weight: Tensor
+
+    def __init__(self, mean: Float[np.ndarray, " d"], weight: Float[np.ndarray, "w d"], *, dropout: float) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.from_numpy(mean))
+        self.register_buffer("weight", torch.from_numpy(weight))
+        width = len(weight)
+        self.dropout = nn.Dropout(dropout)
+        self.hidden = nn.Linear(width, 2 * width)
+        self.out = nn.Linear(2 * width, width)
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)
+
+    def project(self, x: Float[Tensor, "*n d"]) -> Float[Tensor, "*n w"]:
+        """Return the part that does not train."""
+        return (nn.functional.layer_norm(x, x.shape[-1:]) - self.mean) @ self.weight.T
+
+    def refine(self, h: Float[Tensor, "*n w"]) -> Float[Tensor, "*n w"]:
+        """Return the part that trains, on `project`'s result."""
+        h = self.dropout(h)
+        refined: Tensor = h + self.out(nn.functional.gelu(self.hidden(h)))
+        return refined
+
+    def forward(self, x: Float[Tensor, "*n d"]) -> Float[Tensor, "*n w"]:
+        """Return the projected vectors."""
+        return self.refine(self.project(x))
+
+
 def block(kind: Block, d: int, width: int, *, dropout: float = 0.1) -> nn.Module:
     """Build a projector block by name: "token", "mlp", "linear" or "identity" (which needs d = width)."""
     if kind == "token":
@@ -93,6 +131,7 @@ class Tower(nn.Module):
         super().__init__()
         if local == "none" and summary == "none":
             raise BadInput("a tower needs a local or a summary block; both are 'none'")
+        self.settings = {"d": d, "width": width, "local": local, "summary": summary, "head": head, "dropout": dropout}
         self.local = None if local == "none" else block(local, d, width, dropout=dropout)
         self.summary = None if summary == "none" else block(summary, d, width, dropout=dropout)
         self.head = nn.Identity() if head == "none" else block(head, width, width, dropout=dropout)
