@@ -260,6 +260,7 @@ def test_check(methods, tmp_path):
         (('task="retrieval.v1"', 'task="retrieval.v0"'), "card", "did you mean 'retrieval.v1'"),
         (('task="retrieval.v1"', 'task="retreat.v1"'), "card", "unknown task"),
         (('metric="r@1"', 'metric="r@7"'), "card", "r@7"),
+        (("margin=0.1", "margin=1.0"), "card", "margin 1: r@1 lies in [0, 1]"),
         (('control="shuffled_pairs"', 'control="shuffled"'), "card", "unknown control"),
         (("rng = np.random.default_rng(0)", "raise OSError('gone')"), "toy", "OSError: gone"),
         (('{"mean cosine": ', '{"none": float("nan"), "mean cosine": '), "toy", "not finite: ['none']"),

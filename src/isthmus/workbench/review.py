@@ -65,6 +65,12 @@ def card_errors(entry: Entry) -> list[str]:
         else:
             if claim.metric not in task.ranges:
                 errors.append(f"{task.name} declares no range of the metric {claim.metric!r}")
+                continue
+            low, high = task.ranges[claim.metric]
+            if claim.unit == "points" and not 0 <= claim.margin < high - low:
+                errors.append(
+                    f"margin {claim.margin:g}: {claim.metric} lies in [{low:g}, {high:g}], and points are its own units"
+                )
     errors += [f"{item!r} is missing without a reason" for item, reason in card.missing.items() if not reason]
     return errors
 
@@ -171,8 +177,8 @@ def _result(entry: Entry, stored: Path | None) -> Iterator[tuple[str, str, str]]
         yield "result", "fail", str(error)
         return
     if result is None:
-        where = stored or results.folder(entry) or "no results folder"
-        yield "result", "fail", f"none in {where}: isthmus run {entry.name} --budget small --seeds 5"
+        where = f" in {home}" if (home := stored or results.folder(entry)) else ""
+        yield "result", "fail", f"none{where}: isthmus run {entry.name} --budget small --seeds 5"
         return
     if reason := results.stale(entry, result):
         yield "result", "fail", f"stale: {reason}; run it again"
