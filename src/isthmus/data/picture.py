@@ -1,16 +1,17 @@
 """Any picture file as RGB on white, in bounded memory, from files that nobody has checked.
 
-Only the formats named here are tried, by their content and never by their name. A picture that cannot be read
+Only the formats named here are tried: SVG by the name of the file, the others by its content. A picture that cannot be read
 raises `BadInput` with the file and the reason, whatever the decoder stumbled over.
 """
 
 import io
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
 import numpy as np
-from PIL import GifImagePlugin, Image, ImageFile, ImageOps, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
+from PIL import ExifTags, GifImagePlugin, Image, ImageFile, ImageOps, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
 
 from isthmus.core.errors import BadInput, MissingExtra
 
@@ -25,6 +26,9 @@ SIDE = 768
 MAX_PIXELS = 50_000_000
 """Most pixels that are decoded at once. A larger JPEG is decoded at a fraction of its size instead."""
 MAX_SVG_BYTES = 20_000_000
+MAX_DEPTH = 100
+"""Deepest nesting of a drawing: half of what overflows the stack of the renderer, and more than editors write."""
+REFERENCE = re.compile(r"url\(\s*['\"]?#([^)'\"\s]+)")
 
 # Opened by plugin rather than by `Image.open`: that would try forty formats, and its guard against giant pictures
 # is a process-wide setting which a library must not touch. The guard here is `MAX_PIXELS`.
@@ -69,18 +73,20 @@ def _as_rgb(image: ImageFile.ImageFile, path: Path) -> Image.Image:
             f"{path}: {width} × {height} pixels are more than the {MAX_PIXELS / 1e6:g} million that are decoded; "
             f"make the picture smaller"
         )
+    orientation = image.getexif().get(ExifTags.Base.Orientation)
     picture: Image.Image = image
-    if image.mode.startswith("I"):  # 16 bits a pixel; `convert` would clip it to white
+    if image.mode.startswith("I"):  # 16 bits a pixel, which `convert` would clip to white
         picture = Image.fromarray((np.asarray(image).astype(np.uint32) >> 8).clip(0, 255).astype(np.uint8))
-        picture.info = image.info
     if picture.has_transparency_data:
         picture = picture.convert("RGBA")
         white = Image.new("RGB", picture.size, "white")
         white.paste(picture, mask=picture)
-        white.getexif().update(image.getexif())
         picture = white
     picture = picture.convert("RGB")
     picture.thumbnail((SIDE, SIDE), Image.Resampling.BICUBIC)
+    if orientation is None:
+        return picture
+    picture.getexif()[ExifTags.Base.Orientation] = orientation
     return ImageOps.exif_transpose(picture)
 
 
@@ -107,13 +113,51 @@ def _read_svg(path: Path) -> Image.Image:
     if path.stat().st_size > MAX_SVG_BYTES:
         raise BadInput(f"{path}: an SVG file of more than {MAX_SVG_BYTES / 1e6:g} MB is not drawn")
     svg = path.read_text(encoding="utf-8-sig")
-    # The renderer would follow a path in an <image>, and so show any file of the machine that runs it.
-    for element in ElementTree.fromstring(svg).iter():
-        if element.tag.rpartition("}")[2] in ("image", "feImage"):
-            for name, value in element.attrib.items():
-                if name.rpartition("}")[2] == "href" and not value.lstrip().startswith(("data:", "#")):
-                    raise BadInput(f"{path}: the drawing shows another file ({value!r}); embed it in the drawing")
     try:
+        _refuse_traps(svg)
         return draw_svg(svg, SIDE)
     except BadInput as error:
         raise BadInput(f"{path}: {error}") from None
+
+
+def _refuse_traps(svg: str) -> None:
+    """Raise `BadInput` for a drawing that shows files of this machine, or that nests so deep that it crashes us.
+
+    The renderer follows a path in an ``<image>``, and overflows the stack at a nesting of about 200, where what an
+    element refers to counts as if it stood inside.
+    """
+    depth = 0
+    root = None
+    for event, element in ElementTree.iterparse(io.StringIO(svg), ("start", "end")):
+        root = element if root is None else root
+        depth += 1 if event == "start" else -1
+        _refuse_depth(depth)  # while reading, so that no deep tree is ever built
+    assert root is not None, "an empty document is a parse error"
+    by_id = {element.get("id"): element for element in root.iter()}
+    reached: dict[int, int] = {}
+
+    def visit(element: ElementTree.Element, depth: int) -> None:
+        _refuse_depth(depth)
+        if reached.get(id(element), 0) >= depth:
+            return
+        reached[id(element)] = depth
+        tag = element.tag.rpartition("}")[2]
+        for name, value in element.attrib.items():
+            references = REFERENCE.findall(value)
+            if name.rpartition("}")[2] == "href" and tag != "a":
+                if value.startswith("#"):
+                    references.append(value[1:])
+                elif tag in ("image", "feImage") and not value.startswith("data:"):
+                    raise BadInput(f"the drawing shows another file ({value[:80]!r}); embed that in the drawing")
+            for reference in references:
+                if reference in by_id:
+                    visit(by_id[reference], depth + 1)
+        for child in element:
+            visit(child, depth + 1)
+
+    visit(root, 1)
+
+
+def _refuse_depth(depth: int) -> None:
+    if depth > MAX_DEPTH:
+        raise BadInput(f"the drawing nests more than {MAX_DEPTH} elements, itself or by reference")
