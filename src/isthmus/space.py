@@ -117,7 +117,7 @@ _OPS = {
     "centre": _Op(_centre, {"mean": "vector"}),
     "scale": _Op(_scale, {"factor": "number or vector"}),
     "linear": _Op(_linear, {"weight": "matrix"}, {"bias": "vector"}),
-    "layernorm": _Op(_layernorm, {}, {"weight": "vector", "bias": "vector", "eps": "number"}),
+    "layernorm": _Op(_layernorm, {}, {"weight": "vector", "bias": "vector", "eps": "positive number"}),
     "gelu": _Op(_gelu),
     "relu": _Op(_relu),
     "residual": _Op(_residual, {"steps": "steps"}),
@@ -169,8 +169,8 @@ class _Check:
             if inner != width:
                 raise BadInput(f"{here} lead from width {width} to {inner}; x + steps(x) needs equal widths")
             return width
-        if kind.startswith("number") and not isinstance(value, str):
-            if type(value) not in (int, float) or not math.isfinite(value):
+        if kind == "positive number" or (kind == "number or vector" and not isinstance(value, str)):
+            if type(value) not in (int, float) or not math.isfinite(value) or (kind[0] == "p" and value <= 0):
                 raise BadInput(f"{here} is {value!r}; a finite {kind} is expected")
             return width
         if not isinstance(value, str) or value not in self.tensors:
@@ -218,6 +218,8 @@ class Map:
         numpy in, numpy out; torch in, torch out on the same device, with gradients. float64 is computed as such,
         any other float as float32. Raises `BadInput` for a wrong shape or type, and for an item without a token.
         """
+        if not array_api_compat.is_array_api_obj(x):
+            raise BadInput(f"the map of {self.fingerprint.column} takes an array of numpy or torch, got {type(x)}")
         xp = array_api_compat.array_namespace(x)
         x, mask = self._checked(x, mask, xp)
         if not array_api_compat.is_numpy_array(x) or len(x) <= BLOCK:
@@ -283,6 +285,17 @@ def _float32(value: Any, what: str) -> np.ndarray:
     return owned
 
 
+def _refuse_nan(x: Any, mask: Any, what: str) -> None:
+    """Raise `BadInput` naming the first rows that are not finite, tokens outside of a mask apart."""
+    xp = array_api_compat.array_namespace(x)
+    good = xp.all(xp.isfinite(x), axis=-1)
+    if mask is not None:
+        good = good | ~mask
+    if not bool(xp.all(good)):
+        rows = np.unique([int(i) for i in xp.nonzero(~good)[0]])
+        raise BadInput(f"{what} in {len(rows)} of {len(x)} rows, the first are {rows[:3].tolist()}")
+
+
 @dataclass(frozen=True, eq=False)
 class Space:
     """Maps of several modalities into one space of width `dim`, and a `card` of JSON values about their making.
@@ -336,11 +349,10 @@ class Space:
         each = self._map(modality)
         if fingerprint is not None:
             self.accepts(modality, fingerprint)
-        xp = array_api_compat.array_namespace(x)
-        y = each(x, mask)
-        if not bool(xp.all(xp.isfinite(y))):
-            bad = [int(i) for i in xp.nonzero(~xp.all(xp.isfinite(y), axis=-1))[0][:3]]
-            raise BadInput(f"{modality} vectors give NaN or infinity in the space, the first in the rows {bad}")
+        with np.errstate(invalid="ignore", over="ignore"):  # refused in words below
+            y = each(x, mask)
+        _refuse_nan(x, mask, f"{modality} vectors hold NaN or infinity")
+        _refuse_nan(y, None, f"{modality} vectors overflow in the space")
         return y
 
     def encode(

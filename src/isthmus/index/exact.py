@@ -93,7 +93,8 @@ def _select(queries: np.ndarray, gallery: np.ndarray, c: int) -> np.ndarray:
         for top in range(0, q, height):
             rows = slice(top, min(top + height, q))
             scores = product[: rows.stop - top]
-            np.matmul(queries[rows], block.T, out=scores)
+            with np.errstate(invalid="ignore", over="ignore"):  # refused in words, here and at the end
+                np.matmul(queries[rows], block.T, out=scores)
             if not np.isfinite(scores[0]).all():
                 raise BadInput(f"{_bad_rows(block, start)}: products with the queries are not finite")
             scores[:, : seen - start] = -np.inf  # rows that the block before has had
@@ -104,6 +105,8 @@ def _select(queries: np.ndarray, gallery: np.ndarray, c: int) -> np.ndarray:
                 floor[rows] = np.nextafter(bound, np.float32(-np.inf))
             _merge(best[rows], floor[rows], scores, start)
         seen = start + width
+    if not (whole := np.isfinite(_scores(best)).all(axis=1)).all():
+        raise BadInput(f"products with query {np.flatnonzero(~whole)[0]} overflow float32: scale the vectors down")
     return best
 
 

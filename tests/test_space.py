@@ -1,0 +1,495 @@
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from isthmus import encoders
+from isthmus import space as module
+from isthmus.core.errors import BadInput, NotFound, WrongFingerprint
+from isthmus.core.roles import Tokens
+from isthmus.space import Map, Space
+from tests.oracles import space as oracle
+from tests.store.rows import fingerprint
+
+TOLERANCE = {"float32": 2e-5, "float64": 1e-6}  # tensors are float32, also under float64 input
+
+
+class Draw:
+    """Steps over random tensors, collected as they are drawn."""
+
+    def __init__(self, seed):
+        self.rng = np.random.default_rng(seed)
+        self.tensors = {}
+
+    def tensor(self, *shape):
+        name = f"t{len(self.tensors)}"
+        self.tensors[name] = self.rng.standard_normal(shape).astype(np.float32)
+        return name
+
+    def step(self, op, d, out=None):
+        made = {
+            "centre": lambda: {"mean": self.tensor(d)},
+            "scale": lambda: {"factor": self.tensor(d)},
+            "shrink": lambda: {"op": "scale", "factor": 0.25},
+            "linear": lambda: {"weight": self.tensor(out or d, d), "bias": self.tensor(out or d)},
+            "product": lambda: {"op": "linear", "weight": self.tensor(out or d, d)},
+            "layernorm": lambda: {"weight": self.tensor(d), "bias": self.tensor(d), "eps": 1e-3},
+            "standardise": lambda: {"op": "layernorm"},
+            "residual": lambda: {"steps": [self.step("linear", d, 7), {"op": "gelu"}, self.step("product", 7, d)]},
+        }
+        return {"op": op, **made[op]()} if op in made else {"op": op}
+
+
+OPS = [
+    "centre",
+    "scale",
+    "shrink",
+    "linear",
+    "product",
+    "layernorm",
+    "standardise",
+    "gelu",
+    "relu",
+    "residual",
+    "normalise",
+]
+
+
+def head(seed=0, d=6, out=3):
+    """A map like those that methods make."""
+    draw = Draw(seed)
+    steps = [
+        draw.step("centre", d),
+        draw.step("linear", d, 5),
+        {"op": "gelu"},
+        draw.step("residual", 5),
+        draw.step("linear", 5, out),
+        {"op": "normalise"},
+    ]
+    return Map(steps, draw.tensors, fingerprint(d))
+
+
+def token_map(seed=0, d=6):
+    draw = Draw(seed)
+    steps = [draw.step("linear", d), {"op": "relu"}, {"op": "masked_mean"}, draw.step("linear", d, 3)]
+    return Map(steps, draw.tensors, fingerprint(d, encoder="tokens"))
+
+
+def tokens(n=9, t=5, d=6, seed=1):
+    rng = np.random.default_rng(seed)
+    mask = rng.random((n, t)) < 0.6
+    mask[:, 2] = True
+    return rng.standard_normal((n, t, d)).astype(np.float32), mask
+
+
+def vectors(n=9, d=6, seed=1, dtype=np.float32):
+    return np.random.default_rng(seed).standard_normal((n, d)).astype(dtype)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("op", OPS)
+def test_oracle(op, dtype):
+    draw = Draw(0)
+    each = Map([draw.step(op, 6)], draw.tensors, fingerprint(6))
+    x = vectors(dtype=dtype)
+    x[0], x[1] = 0, x[1] * 30
+    y = each(x)
+    assert y.dtype == dtype
+    expected = [oracle.run(each.steps, each.tensors, row) for row in x.tolist()]
+    np.testing.assert_allclose(y, expected, rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype])
+
+
+def test_oracle_tokens():
+    each = token_map()
+    x, mask = tokens()
+    assert each.takes_tokens
+    expected = [oracle.run(each.steps, each.tensors, row, m) for row, m in zip(x, mask, strict=True)]
+    np.testing.assert_allclose(each(x, mask), expected, rtol=2e-5, atol=2e-5)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@settings(max_examples=40, deadline=None)
+@given(ops=st.lists(st.sampled_from(OPS), min_size=1, max_size=6), seed=st.integers(0, 99), pooled=st.booleans())
+def test_numpy_and_torch_agree(dtype, ops, seed, pooled):
+    draw = Draw(seed)
+    steps = [draw.step(op, 6) for op in ops]
+    if pooled:
+        steps.insert(len(steps) // 2, {"op": "masked_mean"})
+    each = Map(steps, draw.tensors, fingerprint(6))
+    x, mask = tokens(seed=seed) if pooled else (vectors(seed=seed), None)
+    x = x.astype(dtype)
+    ours = each(x, mask)
+    theirs = each(torch.tensor(x), None if mask is None else torch.tensor(mask))
+    assert theirs.dtype == getattr(torch, dtype)
+    scale = np.abs(ours).max() + 1e-30
+    np.testing.assert_allclose(theirs.numpy() / scale, ours / scale, atol=1e-5 if dtype == "float32" else 1e-13)
+
+
+def test_relations():
+    x = vectors()
+    same = Map([], {}, fingerprint(6))
+    np.testing.assert_array_equal(same(x), x)
+    gelu = Map([{"op": "gelu"}], {}, fingerprint(6))
+    np.testing.assert_allclose(gelu(x), torch.nn.functional.gelu(torch.tensor(x)).numpy(), atol=1e-6)
+    norm = Map([{"op": "layernorm"}], {}, fingerprint(6))
+    np.testing.assert_allclose(norm(x), torch.nn.functional.layer_norm(torch.tensor(x), (6,)).numpy(), atol=1e-5)
+    pooled = token_map()
+    full = np.ones((9, 5), bool)
+    np.testing.assert_array_equal(pooled(tokens()[0]), pooled(tokens()[0], full))
+
+
+def test_properties():
+    each, pooled = head(), token_map()
+    x = vectors(40)
+    kept = x.copy()
+    y = each(x)
+    np.testing.assert_array_equal(x, kept)
+    np.testing.assert_allclose(np.linalg.norm(y, axis=1), 1, atol=1e-6)
+    order = np.random.default_rng(0).permutation(40)
+    np.testing.assert_allclose(each(x[order]), y[order], atol=1e-6)
+    assert each(x[:0]).shape == (0, 3)
+    t, mask = tokens()
+    np.testing.assert_array_equal(
+        pooled(t, mask), pooled(np.where(mask[..., None], t, 7), mask)
+    )  # what is masked does not count
+
+
+def test_blocks_change_nothing(monkeypatch):
+    each, pooled = head(), token_map()
+    x, (t, mask) = vectors(50), tokens(50)
+    whole, whole_pooled = each(x), pooled(t, mask)
+    monkeypatch.setattr(module, "BLOCK", 8)
+    np.testing.assert_allclose(each(x), whole, atol=1e-6)
+    np.testing.assert_allclose(pooled(t, mask), whole_pooled, atol=1e-6)
+
+
+def test_gradients_pass_through():
+    x = torch.tensor(vectors(), requires_grad=True)
+    head()(x).sum().backward()
+    assert (x.grad.abs().sum(1) > 0).all()
+
+
+def test_half_precision_is_computed_as_float32():
+    x = vectors().astype(np.float16)
+    np.testing.assert_array_equal(head()(x), head()(x.astype(np.float32)))
+    assert head()(torch.tensor(x)).dtype == torch.float32
+
+
+def test_torch_tensors_are_taken_and_owned():
+    weight = torch.nn.Parameter(torch.ones(3, 6))
+    each = Map([{"op": "linear", "weight": "w"}], {"w": weight}, fingerprint(6))
+    before = each(vectors())
+    with torch.no_grad():
+        weight.zero_()
+    np.testing.assert_array_equal(each(vectors()), before)
+    assert each.dim == 3
+
+
+W = np.ones((3, 6), np.float32)
+
+
+@pytest.mark.parametrize(
+    ("steps", "tensors", "message"),
+    [
+        ([{"op": "exec", "code": "import os"}], {}, r"step 0 is .*exec.*the operations are centre, scale"),
+        (["relu"], {}, "step 0 is 'relu'"),
+        ("relu", {}, "steps are a list"),
+        ([{"op": "linear"}], {}, r"step 0 \(linear\) has \[\]; it needs \['weight'\], may take \['bias'\]"),
+        ([{"op": "relu", "slope": 1}], {}, r"\(relu\) has \['slope'\]"),
+        ([{"op": "linear", "weight": "v"}], {"w": W}, r"weight is 'v'; the tensors are \['w'\]"),
+        ([{"op": "linear", "weight": "w"}] * 2, {"w": W}, r"step 1 \(linear\): weight 'w' .* expected \(out, 3\)"),
+        ([{"op": "linear", "weight": "w", "bias": "w"}], {"w": W}, r"bias 'w' has shape \(3, 6\), expected \(3,\)"),
+        ([{"op": "linear", "weight": "w", "bias": None}], {"w": W}, "bias is None"),
+        ([{"op": "centre", "mean": 3.0}], {}, "mean is 3.0"),
+        ([{"op": "scale", "factor": float("nan")}], {}, "factor is nan"),
+        ([{"op": "scale", "factor": True}], {}, "factor is True"),
+        ([{"op": "layernorm", "eps": "w"}], {"w": W}, "eps is 'w'"),
+        ([{"op": "layernorm", "eps": -1.0}], {}, "eps is -1.0"),
+        ([{"op": "residual", "steps": [{"op": "linear", "weight": "w"}]}], {"w": W}, "from width 6 to 3"),
+        ([{"op": "residual", "steps": [{"op": "masked_mean"}]}], {}, "outside of residual"),
+        ([{"op": "masked_mean"}] * 2, {}, "step 1 is .*masked_mean once"),
+        ([{"op": "relu"}], {"w": W}, r"no step uses the tensors \['w'\]"),
+        ([{"op": "linear", "weight": "w"}], {"w": W.astype(int)}, "tensor 'w' is int64"),
+        ([{"op": "linear", "weight": "w"}], {"w": W * np.nan}, "tensor 'w' holds NaN"),
+        ([{"op": "linear", "weight": "w"}], {"w": W.astype("f8") * 1e300}, "tensor 'w' holds NaN or infinity"),
+        ([{"op": "linear", "weight": "w"}], {"w": W[:0]}, r"shape \(0, 6\)"),
+        ([{"op": "linear", "weight": "a/w"}], {"a/w": W}, "without '/'"),
+    ],
+)  # fmt: skip
+def test_maps_that_cannot_be_run(steps, tensors, message):
+    with pytest.raises(BadInput, match=message):
+        Map(steps, tensors, fingerprint(6))
+
+
+@pytest.mark.parametrize(
+    ("x", "mask", "message"),
+    [
+        (vectors(d=5), None, r"floats of shape \(n, 6\), got float32 of shape \(9, 5\)"),
+        (vectors()[0], None, r"got float32 of shape \(6,\)"),
+        (vectors().tolist(), None, "an array of numpy or torch, got <class 'list'>"),
+        (tokens()[0], None, r"of shape \(9, 5, 6\)"),
+        (np.ones((3, 6), int), None, "got int64"),
+        (vectors(), np.ones((9, 6), bool), "takes vectors, not tokens"),
+    ],
+)
+def test_errors(x, mask, message):
+    with pytest.raises(BadInput, match=message):
+        head()(x, mask)
+
+
+def test_errors_of_masks():
+    x, mask = tokens()
+    for wrong in (mask[:, :4], mask.astype(np.float32)):
+        with pytest.raises(BadInput, match=r"booleans \(9, 5\)"):
+            token_map()(x, wrong)
+    mask[3] = False
+    with pytest.raises(BadInput, match="no token under its mask"):
+        token_map()(x, mask)
+    with pytest.raises(BadInput, match=r"\(n, t, 6\)"):
+        token_map()(vectors())
+
+
+def two_way():
+    image = head(1, d=8)
+    image = Map(image.steps, image.tensors, fingerprint(8, modality="image", encoder="camera"))
+    return Space({"text": head(), "image": image}, {"name": "test", "settings": {"width": 5}})
+
+
+def test_space_round_trip(tmp_path):
+    made = two_way()
+    assert made.save(tmp_path / "space") == tmp_path / "space"
+    loaded = Space.load(tmp_path / "space")
+    assert loaded.digest == made.digest
+    assert loaded.modalities == ["image", "text"]
+    assert loaded.dim == 3
+    assert loaded.card["settings"] == {"width": 5}
+    for modality, d in (("text", 6), ("image", 8)):
+        np.testing.assert_array_equal(loaded.transform(modality, vectors(d=d)), made.transform(modality, vectors(d=d)))
+        assert loaded.maps[modality].fingerprint == made.maps[modality].fingerprint
+    assert {p.name for p in (tmp_path / "space").iterdir()} >= {"space.json"}
+    loaded.save(tmp_path / "again")
+    assert Space.load(tmp_path / "again").digest == made.digest
+    assert (tmp_path / "again" / "space.json").read_text() == (tmp_path / "space" / "space.json").read_text()
+
+
+def test_map_json_round_trip():
+    one = head()
+    two = Map.from_json(json.loads(json.dumps(one.to_json())), one.tensors)
+    np.testing.assert_array_equal(one(vectors()), two(vectors()))
+    for bad in (None, [], {"steps": []}, {**one.to_json(), "code": ""}):
+        with pytest.raises(BadInput):
+            Map.from_json(bad, one.tensors)
+
+
+def test_digest_sees_every_change():
+    made = two_way()
+    text = made.maps["text"]
+    changed = dict(text.tensors)
+    changed["t0"] = changed["t0"] + np.float32(1e-3)
+    others = [
+        Map(text.steps, changed, text.fingerprint),
+        Map(text.steps[:-1], text.tensors, text.fingerprint),
+        Map(text.steps, text.tensors, replace(text.fingerprint, prompt="q")),
+    ]
+    digests = {Space({**made.maps, "text": other}).digest for other in others} | {made.digest}
+    assert len(digests) == 4
+    assert Space(dict(reversed(made.maps.items())), {"name": "other"}).digest == made.digest
+
+
+def test_wrong_fingerprints_are_refused(tmp_path):
+    made = two_way()
+    other = fingerprint(6, weights="cd" * 32, prompt="query: ")
+    with pytest.raises(WrongFingerprint, match=r"weights is 'ab.*' here and 'cd.*' there; prompt is '' here"):
+        made.transform("text", vectors(), fingerprint=other)
+    made.transform("text", vectors(), fingerprint=fingerprint(6))
+    made.save(tmp_path / "s")
+    Space.load(tmp_path / "s", fingerprints={"text": fingerprint(6)})
+    with pytest.raises(WrongFingerprint, match="prompt"):
+        Space.load(tmp_path / "s", fingerprints={"text": other})
+    with pytest.raises(NotFound, match=r"unknown modality 'imag'.*did you mean 'image'"):
+        made.transform("imag", vectors())
+
+
+def test_spaces_that_do_not_fit():
+    text = head()
+    with pytest.raises(BadInput, match="one width"):
+        Space({"text": text, "image": Map([], {}, fingerprint(6, modality="image"))})
+    with pytest.raises(BadInput, match="one width"):
+        Space({})
+    with pytest.raises(BadInput, match="'image': 'text'"):
+        Space({"image": text})
+
+
+@pytest.mark.parametrize("library", [np.asarray, torch.tensor], ids=["numpy", "torch"])
+def test_nan_is_refused(library):
+    x = vectors()
+    x[4, 2], x[7, 0] = np.nan, np.inf
+    with pytest.raises(BadInput, match=r"text vectors hold NaN or infinity in 2 of 9 rows, the first are \[4, 7\]"):
+        two_way().transform("text", library(x))
+
+
+def test_nan_outside_of_the_mask_does_not_matter():
+    made = Space({"text": token_map()})
+    x, mask = tokens()
+    spoiled = np.where(mask[..., None], x, np.nan).astype(np.float32)
+    np.testing.assert_array_equal(made.transform("text", spoiled, mask=mask), made.transform("text", x, mask=mask))
+    spoiled[3, 2] = np.nan
+    with pytest.raises(BadInput, match=r"in 1 of 9 rows, the first are \[3\]"):
+        made.transform("text", spoiled, mask=mask)
+
+
+def test_overflow_is_refused():
+    made = Space({"text": Map([{"op": "scale", "factor": 1e30}], {}, fingerprint(6))})
+    with pytest.raises(BadInput, match="overflow in the space in 9 of 9 rows"):
+        made.transform("text", vectors() * np.float32(1e20))
+
+
+def test_saving_replaces_at_once(tmp_path, monkeypatch):
+    """Stop at every step of replacing a space by another: the folder holds the one or the other, whole."""
+    old, new = two_way(), Space({"text": head(5)}, {"name": "new"})
+
+    class Killed(BaseException):
+        pass
+
+    seen = []
+    for stop in range(100):
+        path = tmp_path / f"{stop}"
+        old.save(path)
+        count = 0
+
+        def tick(call, *arguments, stop=stop):
+            nonlocal count
+            if count == stop:
+                raise Killed
+            count += 1
+            return call(*arguments)
+
+        calls = Path.replace, os.fsync, Path.unlink
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "replace", lambda self, to, t=tick, call=calls[0]: t(call, self, to))
+            patch.setattr(os, "fsync", lambda fd, t=tick, call=calls[1]: t(call, fd))
+            patch.setattr(
+                Path, "unlink", lambda self, missing_ok=False, t=tick, call=calls[2]: t(call, self, missing_ok)
+            )
+            try:
+                new.save(path)
+                killed = False
+            except Killed:
+                killed = True
+        seen.append(Space.load(path).digest)
+        new.save(path)
+        assert Space.load(path).digest == new.digest
+        assert len(list(path.glob("*.safetensors"))) == 1
+        assert not list(path.glob(".*"))
+        if not killed:
+            break
+    assert set(seen) == {old.digest, new.digest}
+    assert seen == sorted(seen, key=[old.digest, new.digest].index)  # once new, always new
+
+
+def test_files_that_are_damaged(tmp_path):
+    path = two_way().save(tmp_path / "s")
+    head_file, tensors = path / "space.json", next(path.glob("*.safetensors"))
+    stored, content = json.loads(head_file.read_text()), tensors.read_bytes()
+    for wrong in (content[:-1], content + b"x", b"", content[:50] + b"!" + content[51:]):
+        tensors.write_bytes(wrong)
+        with pytest.raises(BadInput, match=r"safetensors is damaged"):
+            Space.load(path)
+    tensors.unlink()
+    with pytest.raises(BadInput, match="safetensors is missing"):
+        Space.load(path)
+    tensors.write_bytes(content)
+
+    def altered(**changes):
+        head_file.write_text(json.dumps({**stored, **changes}))
+        return pytest.raises(BadInput, match=r"space.json")
+
+    with altered(format_version=2) as caught:
+        Space.load(path)
+    assert "update isthmus" in str(caught.value)
+    for changes in (
+        {"maps": None},
+        {"maps": {"text": {}}},
+        {"maps": {"text": stored["maps"]["text"]}},
+        {"maps": {m: {**v, "steps": v["steps"][:-1]} for m, v in stored["maps"].items()}},
+        {"tensors": {}},
+        {"tensors": {**stored["tensors"], "file": "../../etc/passwd"}},
+        {"tensors": {**stored["tensors"], "file": "../x.safetensors"}},
+        {"digest": "0" * 16},
+    ):
+        with altered(**changes):
+            Space.load(path)
+    with pytest.raises(NotFound, match="not a space"):
+        Space.load(tmp_path)
+
+
+def test_where_a_space_may_be_saved(tmp_path):
+    (tmp_path / "thesis.tex").write_text("mine")
+    with pytest.raises(BadInput, match=r"not a space, and not empty .thesis"):
+        two_way().save(tmp_path)
+    with pytest.raises(BadInput, match="is a file"):
+        two_way().save(tmp_path / "thesis.tex")
+    with pytest.raises(BadInput, match=r"no room for .'maps'"):
+        Space(two_way().maps, {"maps": 1}).save(tmp_path / "s")
+    with pytest.raises(BadInput, match="JSON"):
+        Space(two_way().maps, {"x": {1, 2}}).save(tmp_path / "s")
+
+
+class Lengths:
+    """An encoder of texts that knows their length only."""
+
+    modality = "text"
+
+    def __init__(self, **changes):
+        self.fingerprint = fingerprint(6, **changes)
+
+    def encode(self, modality, items, *, batch_size=64):
+        return np.stack([np.arange(6, dtype=np.float32) * len(item) for item in items])
+
+    def tokens(self, modality, items):
+        values = np.stack([np.arange(30, dtype=np.float32).reshape(5, 6) * len(item) for item in items])
+        return Tokens(values, np.ones((len(items), 5), bool))
+
+
+def test_encode(monkeypatch):
+    made = two_way()
+    loaded = []
+
+    def load(name, modality, *, device="cpu"):
+        loaded.append((name, modality, device))
+        return Lengths()
+
+    monkeypatch.setattr(encoders, "load", load)
+    y = made.encode("text", ["a", "bb"])
+    np.testing.assert_allclose(y, made.transform("text", Lengths().encode("text", ["a", "bb"])), atol=1e-6)
+    made.encode("text", ["c"])
+    assert loaded == [("tiny", "text", "cpu")]
+    np.testing.assert_array_equal(made.encode("text", ["a", "bb"], encoder=Lengths()), y)
+    with pytest.raises(WrongFingerprint, match="prompt is '' here and 'query: ' there"):
+        made.encode("text", ["a"], encoder=Lengths(prompt="query: "))
+
+
+def test_encode_tokens():
+    pooled = token_map()
+    made = Space({"text": pooled})
+    y = made.encode("text", ["a", "bb"], encoder=Lengths(encoder="tokens"))
+    assert y.shape == (2, 3)
+    np.testing.assert_array_equal(y, pooled(Lengths().tokens("text", ["a", "bb"]).values))
+
+
+def test_numpy_needs_no_torch(tmp_path):
+    two_way().save(tmp_path / "s")
+    code = (
+        "import sys, numpy as np; from isthmus.space import Space; s = Space.load(sys.argv[1]);"
+        "print(s.transform('text', np.ones((2, 6), 'f4')).shape, 'torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, tmp_path / "s"], capture_output=True, text=True, check=True)
+    assert done.stdout == "(2, 3) False\n"
