@@ -25,6 +25,11 @@ def pictures(monkeypatch):
     monkeypatch.setattr(held, "open_uri", open_colour)
 
 
+def indexed(out):
+    index = Index.open(out / "index")
+    return {hit.key for hit in index.search(np.ones((1, index.space.dim), np.float32), k=1000, modality="image")[0]}
+
+
 def encoders():
     return {"text": ByColour("text", 1), "image": ByColour("image", 2)}
 
@@ -91,10 +96,7 @@ def test_nothing_held_out_was_trained_on(ran, monkeypatch, tmp_path):
 
 def test_index_holds_every_item_and_the_space_is_that_of_split_0(ran):
     out, _, _, _ = ran
-    index = Index.open(out / "index")
-    assert {h.key for h in index.search(np.ones((1, 16), np.float32), k=60, modality="image")[0]} == {
-        f"c{i:02d}" for i in range(60)
-    }
+    assert indexed(out) == {f"c{i:02d}" for i in range(60)}
     assert Space.load(out / "space").card["training"]["items"] == 48
 
 
@@ -111,8 +113,7 @@ def test_items_that_left_the_source_are_not_used(tmp_path):
     demo(colours(), out=tmp_path / "out", encoders=encoders(), settings=QUICK)
     fewer = demo(colours(n=30), out=tmp_path / "out", encoders=encoders(), settings=QUICK)
     assert fewer["held_out"] == 6 and fewer["text_to_image"]["en"]["n"] == 6
-    hits = Index.open(tmp_path / "out" / "index").search(np.ones((1, 16), np.float32), k=60, modality="image")[0]
-    assert {h.key for h in hits} == {f"c{i:02d}" for i in range(30)}
+    assert indexed(tmp_path / "out") == {f"c{i:02d}" for i in range(30)}
     assert len(Store.open(tmp_path / "out" / "store").vectors("image")) == 60
 
 
@@ -127,6 +128,14 @@ def test_stopped_run_leaves_no_results_of_an_older_one(tmp_path, monkeypatch):
         demo(colours(), out=tmp_path / "out", encoders=encoders(), settings=QUICK)
     assert not (tmp_path / "out" / "metrics.json").exists()
     assert not (tmp_path / "out" / "report.html").exists()
+
+
+def test_store_of_other_encoders_is_refused_before_any_work(tmp_path):
+    demo(colours(n=20), out=tmp_path / "out", encoders=encoders(), settings=QUICK)
+    others = {"text": ByColour("text", 1), "image": ByColour("image", 3)}
+    with pytest.raises(BadInput, match="another encoder than this demo's: weights is"):
+        demo(colours(n=20), out=tmp_path / "out", encoders=others, settings=QUICK)
+    assert others["image"].calls == 0 and (tmp_path / "out" / "metrics.json").exists()
 
 
 def test_errors(tmp_path):

@@ -99,10 +99,11 @@ def _lede(store: Store, space: Space, modalities: Sequence[str], keys: Collectio
     counts = {m: rows[m][space.maps[m].fingerprint.column] for m in modalities}
     records = " and ".join(f"{n:,} {m}" for m, n in counts.items())
     encoders = " and ".join(space.maps[m].fingerprint.encoder for m in modalities)
+    name = store.manifest["source"].get("name", "Source")
     return (
-        f"{records} records, embedded by {encoders}, encoders that were trained apart, and brought into one space by "
-        f"{space.card.get('method', 'an alignment')}. Everything here is measured on {len(keys):,} items that were "
-        "kept out of its training."
+        f"{name}: {records} records, embedded by {encoders}, encoders that were trained apart, and brought into one "
+        f"space by {space.card.get('method', 'an alignment')}. Everything here is measured on {len(keys):,} items that "
+        "were kept out of its training."
     )
 
 
@@ -194,7 +195,7 @@ def _gallery(
         "Nobody picked these. The held-out queries stand in the order of a hash of their ids; shown are the first "
         f"{count} that found their answer first, and the first {count} that did not"
         + (f", in each {kind}" if several else "")
-        + ". So right and wrong are shown equally often here; how often each happens is measured below."
+        + ". So this says nothing about how often each happens: that is measured below."
     )
     return {"rule": rule, "rows": shown}
 

@@ -22,10 +22,14 @@ __all__ = ["Shelf", "Side", "by_hash", "sides_of"]
 
 @dataclass(frozen=True)
 class Side:
-    """The held-out records of one modality with their unit vectors `z` (n, d) in the space."""
+    """The held-out records of one modality with their unit vectors `z` (n, d) in the space.
+
+    `written` says which records are nothing but their text, so that there is no picture to show for them.
+    """
 
     vectors: Vectors
     z: Float[np.ndarray, "n d"]
+    written: list[bool]
 
     @property
     def modality(self) -> str:
@@ -44,7 +48,13 @@ def sides_of(store: Store, space: Space, modalities: Iterable[str], keys: Collec
     for modality in modalities:
         vectors = store.vectors(modality, keys=keys)
         z = space.transform(modality, vectors.x, fingerprint=vectors.fingerprint)
-        sides[modality] = Side(vectors, unit(z, modality))
+        known = store.records(modality, ["id", "content_hash"])
+        content = dict(zip(known["id"].to_pylist(), known["content_hash"].to_pylist(), strict=True))
+        written = [
+            text is not None and content[i] == hashlib.sha256(text.encode()).hexdigest()
+            for i, text in zip(vectors.ids.tolist(), vectors.texts, strict=True)
+        ]
+        sides[modality] = Side(vectors, unit(z, modality), written)
     return sides
 
 
@@ -59,8 +69,9 @@ class Shelf:
 
     def item(self, modality: str, row: int) -> dict[str, Any]:
         """Return {label, text, thumb, modality, lang} of a row of a side."""
-        v = self._sides[modality].vectors
-        thumb = self._thumb(v.uris[row])
+        side = self._sides[modality]
+        v = side.vectors
+        thumb = None if side.written[row] else self._thumb(v.uris[row])
         return {
             "label": self.name(str(v.keys[row])),
             "text": v.texts[row] if thumb is None else None,

@@ -131,7 +131,7 @@ def _gallery_row(page: Part, row: Part, first: str) -> Markup:
         "li",
         tag(
             "div",
-            tag("span", variant.get("label", row["variant"]), class_="variant"),
+            tag("span", variant.get("label", row["variant"]), class_="variant") if len(page["variants"]) > 1 else None,
             _item(row["query"], "query"),
             tag("span", row["answer"]["label"], class_="gloss") if wants_gloss else None,
             tag("span", said, class_="verdict yes" if right else "verdict no"),
