@@ -125,16 +125,14 @@ def search(
         modality: Only hits of this modality; without it, all but the query's own.
         options: Device, batch size, seed, JSON.
     """
-    from isthmus.data import open_uri
+    from isthmus.data.picture import read_picture
     from isthmus.index.index import Index
 
     if (text is None) == (image is None):
         raise BadInput("search needs either a text or --image FILE")
     opened = Index.open(index)
-    if text is not None:
-        asked, item = "text", text
-    else:
-        asked, item = "image", open_uri(f"file:{image}")
+    asked = "image" if image else "text"
+    item = read_picture(image) if image else text
     others = [m for m in opened.modalities if m != asked]
     wanted = modality or (others[0] if len(others) == 1 else None)
     hits = opened.search_items(asked, [item], k=k, modality=wanted)[0]

@@ -3,9 +3,11 @@
 import importlib
 import inspect
 import typing
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from isthmus.core import catalog
 from isthmus.core.errors import BadInput, NotFound
@@ -23,6 +25,7 @@ def align(
     method: str = "projectors",
     settings: Mapping[str, Any] | None = None,
     keys: Collection[str] | None = None,
+    weights: Mapping[str, float] | None = None,
     out: str | Path | None = None,
     seed: int = 0,
     progress: Progress = silent,
@@ -30,7 +33,8 @@ def align(
     """Fit a method on the records of a store that share a key, and return the space (saved under `out`).
 
     Records of different modalities belong together when their keys are equal; an item may have many records of
-    a modality (a name in fourteen languages). `keys` restricts the fit to some items. `settings` are the
+    a modality (a name in fourteen languages). `keys` restricts the fit to some items; `weights` says how much more
+    often than others the records of a variant are drawn, such as {"en": 4}. `settings` are the
     constructor arguments of the method; text values are converted to the argument's type.
 
     Raises `BadInput` when fewer than two modalities are named, when one is absent from the store, or when
@@ -49,7 +53,11 @@ def align(
             f"(items a modality: {sizes}); records belong together when their keys are equal"
         )
     model.fit(
-        {m: v.x for m, v in vectors.items()}, keys={m: v.keys for m, v in vectors.items()}, seed=seed, progress=progress
+        {m: v.x for m, v in vectors.items()},
+        keys={m: v.keys for m, v in vectors.items()},
+        weights={m: np.array([(weights or {}).get(str(name), 1.0) for name in v.variants]) for m, v in vectors.items()},
+        seed=seed,
+        progress=progress,
     )
     maps = {
         m: Map(steps=steps, tensors=tensors, fingerprint=vectors[m].fingerprint)
@@ -60,6 +68,7 @@ def align(
         "method": method,
         "settings": {k: v for k, v in model.get_params().items() if isinstance(v, str | int | float | bool | None)},
         "seed": seed,
+        "weights": dict(weights or {}),
         "training": {
             "source": store.manifest["source"],
             "items": len(shared),
@@ -85,7 +94,7 @@ def estimator(method: str, settings: Mapping[str, Any]) -> Any:
 
 def typed_settings(cls: type, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Convert text settings (``--set width=256``) to the types of a constructor's arguments."""
-    hints = typing.get_type_hints(cls.__init__)
+    hints = typing.get_type_hints(vars(cls)["__init__"])
     known = list(inspect.signature(cls).parameters)
     converted: dict[str, Any] = {}
     for name, value in settings.items():
@@ -97,6 +106,12 @@ def typed_settings(cls: type, settings: Mapping[str, Any]) -> dict[str, Any]:
     return converted
 
 
+def _truth(text: str) -> bool:
+    if text.lower() not in ("true", "false"):
+        raise ValueError(text)
+    return text.lower() == "true"
+
+
 def _convert(name: str, text: str, hint: Any) -> Any:
     """Convert one text to a type hint: a number, a truth value, a choice, or None where that is allowed."""
     if typing.get_origin(hint) is typing.Literal:
@@ -106,11 +121,11 @@ def _convert(name: str, text: str, hint: Any) -> Any:
     options = typing.get_args(hint) or (hint,)
     if type(None) in options and text.lower() == "none":
         return None
-    readers = {bool: {"true": True, "false": False}.__getitem__, int: int, float: float, str: str}
+    readers: dict[type, Callable[[str], Any]] = {bool: _truth, int: int, float: float, str: str}
     wanted = [t for t in readers if t in options]
     for kind in wanted:
         try:
-            return readers[kind](text.lower() if kind is bool else text)
-        except (KeyError, ValueError):
+            return readers[kind](text)
+        except ValueError:
             continue
     raise BadInput(f"{name}: {text!r} is not {' or '.join(t.__name__ for t in wanted) or hint}")

@@ -39,14 +39,14 @@ class Projectors(Params):
         *,
         start: Literal["canonical", "random"] = "canonical",
         width: int = 256,
-        members: int = 3,
+        members: int = 1,
         ridge: float = 0.5,
         block: Literal["token", "mlp", "linear"] = "token",
         head: Literal["mlp", "linear", "identity"] = "identity",
         dropout: float = 0.1,
         steps: int = 200,
         batch: int = 512,
-        lr: float = 5e-4,
+        lr: float = 3e-4,
         weight_decay: float = 0.02,
         temperature: float = 0.07,
     ) -> None:
@@ -68,13 +68,15 @@ class Projectors(Params):
         pairs: Mapping[str, Any],
         *,
         keys: Mapping[str, Any] | None = None,
+        weights: Mapping[str, Any] | None = None,
         seed: int = 0,
         progress: Progress = silent,
     ) -> Self:
         """Fit on vectors {modality: (n, d)} and return the estimator.
 
         Records of different modalities belong together when their `keys` {modality: (n,)} are equal, however
-        many records of a modality share one: each step draws one of them. Without keys, row i belongs to row i.
+        many records of a modality share one: each step draws one of them, in proportion to its `weights`
+        {modality: (n,)}, equal where none are given. Without keys, row i belongs to row i.
 
         Raises:
             BadInput: for fewer than two modalities, vectors that are not finite (n, d) tables, keys that do not
@@ -85,7 +87,7 @@ class Projectors(Params):
         if min(self.width, self.members, self.batch) < 1 or self.ridge <= 0 or self.steps < 1:
             raise BadInput(f"width, members, batch, steps and ridge must be positive: {self!r}")
         data = {m: matrix(x, f"pairs[{m!r}]").astype(np.float32) for m, x in pairs.items()}
-        items = _Items.of({m: len(x) for m, x in data.items()}, keys)
+        items = _Items.of({m: len(x) for m, x in data.items()}, keys, weights or {})
         members = self.members if self.start == "canonical" else 1
         built: list[Mapping[str, nn.Module]] = []
         self.history_: list[dict[str, float]] = []
@@ -110,7 +112,7 @@ class Projectors(Params):
                 for m, x in data.items()
             }
         normed = {m: nn.functional.layer_norm(torch.from_numpy(x), x.shape[1:]).numpy() for m, x in data.items()}
-        started = canonical_start(normed, items.numbers, width=self.width, ridge=self.ridge * factor)
+        started = canonical_start(normed, items.numbers, items.weights, width=self.width, ridge=self.ridge * factor)
         return {m: StartedProjector(*started[m], dropout=self.dropout) for m in data}
 
     def _train(
@@ -214,15 +216,17 @@ class _Items:
     """Which records of each modality belong to an item.
 
     `members` {modality: (starts (n + 1,), records)} lists the records of each item, `numbers` {modality: (rows,)}
-    the item of each record, −1 for a record whose item no other modality has.
+    the item of each record, −1 for a record whose item no other modality has, `weights` {modality: (rows,)} how much
+    each record counts within its item.
     """
 
     n: int
     members: Mapping[str, tuple[Tensor, Tensor]]
     numbers: Mapping[str, np.ndarray]
+    weights: Mapping[str, np.ndarray]
 
     @classmethod
-    def of(cls, sizes: Mapping[str, int], keys: Mapping[str, Any] | None) -> "_Items":
+    def of(cls, sizes: Mapping[str, int], keys: Mapping[str, Any] | None, weights: Mapping[str, Any]) -> "_Items":
         """Group records by key; items that only one modality has are left out."""
         if len(sizes) < 2:
             raise BadInput(f"Projectors needs at least two modalities, got {list(sizes)}")
@@ -248,13 +252,22 @@ class _Items:
             order = records[np.argsort(place[records], kind="stable")]
             starts = np.searchsorted(place[order], np.arange(len(shared) + 1))
             members[m] = (torch.from_numpy(starts), torch.from_numpy(order))
-        return cls(len(shared), members, numbers)
+        counted = {m: np.asarray(weights.get(m, np.ones(n)), dtype=np.float64) for m, n in sizes.items()}
+        for m, weight in counted.items():
+            if weight.shape != (sizes[m],) or not (np.isfinite(weight) & (weight > 0)).all():
+                raise BadInput(f"weights of {m!r} must be {sizes[m]} finite numbers above 0, got shape {weight.shape}")
+        return cls(len(shared), members, numbers, counted)
 
     def draw(self, chosen: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         """Return one random record of each chosen item in each modality, −1 where it has none."""
         rows = {}
         for m, (starts, records) in self.members.items():
-            first, count = starts[chosen], starts[chosen + 1] - starts[chosen]
-            pick = first + (torch.rand(len(chosen), generator=generator) * count).long()
-            rows[m] = torch.where(count > 0, records[pick.clamp(max=len(records) - 1)], -1)
+            # All records end to end, each as long as its weight: draw a point in the stretch of each item.
+            lengths = torch.from_numpy(self.weights[m])[records]
+            ends = torch.cat([lengths.new_zeros(1), lengths.cumsum(0)])
+            first, last = starts[chosen], starts[chosen + 1] - 1
+            low, high = ends[first], ends[last + 1]
+            point = low + torch.rand(len(chosen), generator=generator, dtype=low.dtype) * (high - low)
+            pick = (torch.searchsorted(ends, point, right=True) - 1).clamp(first, last.clamp(min=0))
+            rows[m] = torch.where(last >= first, records[pick.clamp(0, len(records) - 1)], -1)
         return rows
