@@ -16,7 +16,7 @@ from tests.workbench.small_world import ByColour, colours, open_colour
 
 pytest.importorskip("torch", reason="needs the package torch: the demo trains")
 
-QUICK = {"width": 16, "steps": 60, "batch": 32}
+QUICK = {"width": 16, "steps": 20, "batch": 32}
 DIRECTIONS = ("text_to_image", "image_to_text")
 
 
