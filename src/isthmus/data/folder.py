@@ -57,15 +57,14 @@ def load(path: str | Path) -> DataSet:
     if not path.is_dir():
         raise BadInput(f"{path} is not a folder; give the folder that the pictures lie in")
     root = path.resolve()
-    found = {_key(file, root): (file, problem) for file, problem in _walk(root)}
+    found = dict(sorted((_key(file, root), (file, problem)) for file, problem in _walk(root)))
     captions = {key: _caption(file) for key, (file, problem) in found.items() if not problem}
     if not captions:
         aside = "".join(f"; set aside: {key}, {problem}" for key, (_, problem) in list(found.items())[:3])
         raise BadInput(f"{path} holds no picture: looked for {', '.join(sorted(SUFFIXES))} at any depth{aside}")
     group = _groups({key: found[key][0] for key in captions}, {key: text for key, (text, _) in captions.items()})
     records = []
-    for key in sorted(found):
-        file, problem = found[key]
+    for key, (file, problem) in found.items():
         if problem:
             records.append(_set_aside(key, "image", f"{path / key}: {problem}"))
             continue

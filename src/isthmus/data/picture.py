@@ -1,7 +1,7 @@
 """Any picture file as RGB on white, in bounded memory, from files that nobody has checked.
 
-Only the formats named here are tried: SVG by the name of the file, the others by its content. A picture that cannot be read
-raises `BadInput` with the file and the reason, whatever the decoder stumbled over.
+Only the formats named here are tried: SVG by the name of the file, the others by its content. A picture that cannot
+be read raises `BadInput` with the file and the reason, whatever the decoder stumbled over.
 """
 
 import io
