@@ -2,14 +2,17 @@ import os
 
 import pytest
 
-from isthmus.core.run import cache_dir
-
+# Tensors of tests are small: a second thread brings nothing, and on a busy machine threads that wait for each other
+# make the suite fifteen times slower. Read when numpy and torch are first imported, which is after this file.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 STRICT = os.environ.get("ISTHMUS_REQUIRE") == "all"
 
 
 @pytest.fixture(scope="session")
 def users_cache():
     """The user's own cache folder, for the few tests that need the features of a whole data set."""
+    from isthmus.core.run import cache_dir
+
     return cache_dir()
 
 
