@@ -6,11 +6,11 @@ at (generalised) canonical correlation analysis: with item means x̄_m, covarian
     maximise  Σ_{m≠l} P_mᵀ C_ml P_l   subject to  Σ_m P_mᵀ (C_mm + W_m + ρ·tr(C_mm)/k_m · I) P_m = I,
 
 where W_m is the covariance *within* items: how the records of one item (its names in several languages) differ.
-Features are standardised first, so that those of any scale (statistics of
-several network stages) may stand side by side, and a modality is rotated to its k_m ≤ 700 leading components.
-Putting W into the constraint shrinks the directions that tell languages rather than items apart. Column j of
-P_m is scaled by its eigenvalue (the canonical correlation), which damps what is not shared. The ridge is in units
-of the noise that n items leave in d directions, so that one ρ serves narrow and wide encoders.
+Putting it into the constraint shrinks the directions that tell languages rather than items apart. Column j of
+P_m is scaled by its eigenvalue (the canonical correlation), which damps what is not shared.
+
+Features are standardised first, so that those of any scale (statistics of several network stages) may stand side by
+side, and a modality is rotated to its k_m ≤ 700 leading components.
 
 Source: Hotelling 1936; Kettenring 1971 for more than two sets; Vinod 1976 for the ridge.
 """
@@ -42,8 +42,7 @@ def canonical_start(
     """Return {modality: (mean (d,), weight (w, d))}; w is `width`, or less where the data have fewer directions.
 
     `items` numbers the item of each record from 0, −1 for one that no other modality has; `weights` says how much
-    each record counts within its item. Projected training
-    items have a root mean square of 1 in each modality.
+    each record counts within its item. Projected training items have a root mean square of 1 in each modality.
     """
     n = 1 + max(int(i.max()) for i in items.values())
     means, whiten, centres, present, bases = {}, {}, {}, {}, {}
