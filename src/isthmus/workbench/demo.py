@@ -41,7 +41,7 @@ ENCODERS: Mapping[str, str] = {"text": "e5_small", "image": "efficientnet_lite0"
 HELD_OUT = 300
 """Items held out of each split, or a fifth of a smaller source."""
 
-FIRST, FIRST_WEIGHT = "en", 4.0
+WEIGHTS: Mapping[str, float] = {"en": 4.0}
 """English names are drawn four times as often: +3 points of English R@1, less than half a point elsewhere."""
 
 SUMS = ("raw_encoder", "total")
@@ -58,6 +58,7 @@ def demo(
     encoders: Mapping[str, Any] = ENCODERS,
     method: str = "projectors",
     settings: Mapping[str, Any] | None = None,
+    weights: Mapping[str, float] = WEIGHTS,
     seed: int = 0,
     device: str = "cpu",
     batch_size: int = 64,
@@ -69,7 +70,8 @@ def demo(
     items with the smallest SHA-256 of ``isthmus-{k}:{key}`` (a fifth of a source with fewer than 1,500), and trains
     a space of its own on the others, near-duplicates of the held-out ones left out. The space and the page are those of
     split 0; ``over_splits`` holds the means. The index holds every item of the source, so that searching it is
-    useful; what is measured is measured among the held-out items alone.
+    useful; what is measured is measured among the held-out items alone. `method`, `settings` and `weights` are those of
+    `align`.
 
     A second call takes the vectors from the store and makes everything else again. ``seconds.encoders`` is the time
     spent inside the encoders in this call, by modality: that of what was not in the store already.
@@ -106,7 +108,7 @@ def demo(
                 method=method,
                 settings=settings,
                 keys=split.train,
-                weights={FIRST: FIRST_WEIGHT},
+                weights=weights,
                 out=out / "space" if k == 0 else None,
                 seed=seed,
                 progress=_followed(progress, f" {k + 1}/{splits}" if splits > 1 else ""),
