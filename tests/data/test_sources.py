@@ -8,8 +8,9 @@ from isthmus.core.errors import NotFound
 
 
 def test_cards_are_read_without_importing():
-    assert data.names() == ["openmoji"]
-    assert set(data.cards()) == {"openmoji", "folder"}
+    assert "openmoji" in data.names()
+    assert "folder" not in data.names(), "a folder is opened by its path"
+    assert "folder" in data.cards()
     for name, card in data.cards().items():
         assert card.name == name
         assert data.card(name) == card
@@ -18,7 +19,7 @@ def test_cards_are_read_without_importing():
     assert done.stdout.strip() == "False"
 
 
-@pytest.mark.parametrize("name", ["openmoji", "folder"])
+@pytest.mark.parametrize("name", data.cards())
 def test_the_card_read_is_the_card_imported(name):
     import importlib
 
@@ -42,5 +43,5 @@ def test_a_name_wins_over_a_folder(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("uri", ["ftp:x", "1F600", "openmoji:", "", ":x"])
 def test_unknown_uris(uri):
-    with pytest.raises(NotFound, match=r"cannot open .*known are file:…, openmoji:…"):
+    with pytest.raises(NotFound, match=r"cannot open .*known are file:….*openmoji:…"):
         data.open_uri(uri)

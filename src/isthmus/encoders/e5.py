@@ -60,10 +60,10 @@ class E5:
         for i, item in enumerate(items):
             if not isinstance(item, str):
                 raise BadInput(f"item {i} is {type(item).__name__}, not a text")
-            if not item.strip() or "\0" in item:
-                raise BadInput(
-                    f"item {i} is {'empty' if not item.strip() else 'a text with a NUL character'}: {item!r}"
-                )
+            if not item.strip():
+                raise BadInput(f"item {i} is an empty text: {item[:60]!r}")
+            if "\0" in item:
+                raise BadInput(f"item {i} holds a NUL character: {item[:60]!r}")
         # A text that occurs twice (many languages share a name) is encoded once.
         place = {text: i for i, text in enumerate(dict.fromkeys(items))}
         texts = list(place)
@@ -94,8 +94,13 @@ def _workers() -> ThreadPoolExecutor:
     One batch a core is nearly twice as fast as one batch over all cores: texts are short, and the engine's own
     threads meet after every small step. The vectors are the same to the bit.
     """
-    cores = int(os.environ.get("OMP_NUM_THREADS") or len(os.sched_getaffinity(0)))
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = int(os.environ.get("OMP_NUM_THREADS", "").split(",")[0] or allowed)
     return ThreadPoolExecutor(cores, thread_name_prefix="isthmus-e5", initializer=_one_core)
+
+
+if hasattr(os, "register_at_fork"):  # threads do not survive a fork: the child makes its own
+    os.register_at_fork(after_in_child=_workers.cache_clear)
 
 
 def _one_core() -> None:
