@@ -32,7 +32,10 @@ patches stay comparable with texts and say *where* something is.
 - CLS "identity" in the official code means "not added"; here that is "none", and "identity" adds it as it is.
 - *Start* (`Projectors` only): the linear branch is taken from correlation analysis with the covariance within
   items in its constraint (`canonical_start`), and the MLP branch starts at 0; from about a thousand pairs a random
-  start overfits. `start="random"` is the paper's. DEPARTURE_FIGURES
+  start overfits. `start="random"` is the paper's. Gain, in a trial on validation concepts of OpenMoji (831
+  training concepts, 14 languages, last feature map only, two splits), as English R@1 and R@10, mean R@10 of the
+  languages: random .128 .403 .359; the start alone .137 .450 .390; the start, trained .150 .447 .391.
+- *Weights* (`Projectors.fit(weights=)`): records of an item may count unequally, such as one language's names more.
 - `token_sample`: a step of training may see a few random patches of a picture instead of all.
 
 >>> import numpy as np
@@ -145,7 +148,7 @@ CARD = Card(
         "push of projector-only checkpoints": "push_projectors",
         "several processes with optional gathered negatives": "isthmus.parts.contrast.gather_rows, fit_towers",
         "trained-parameter and compute report": "trained_report",
-        "few-shot and linear probes": "missing: neither in the paper's tool set nor needed by a verb yet",
+        "few-shot and linear probes": "missing: of the paper's evaluation; they probe the encoders, not the projectors",
         "offline proof of pair selection, curation mix and localisation at full size": "missing: the parts are tested "
         "on made data; the studies over nine encoder pairs, 20k scenes and masks need data sets not in the tree yet",
     },

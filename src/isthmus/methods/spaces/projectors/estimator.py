@@ -28,9 +28,9 @@ class Projectors(Params):
 
     One tower a modality, trained together with InfoNCE over every pair of modalities.
 
-    - ``start="canonical"`` (default): `members` token projectors side by side, the linear branch of each at the
-      closed-form start of `canonical_start` (ridge · 2, ridge, ridge / 2, … around `ridge`), the MLP branch at 0.
-      The space is `members` · `width` wide.
+    - ``start="canonical"`` (default): a token projector whose linear branch is the closed-form `canonical_start` under
+      `ridge` and whose MLP branch starts at 0. With several `members` that many of them stand side by side, their
+      ridges a factor of 2 apart around `ridge`; the space is then `members` · `width` wide.
     - ``start="random"``: the paper's recipe, one `block` and `head` of `width` from a random start.
     """
 

@@ -50,7 +50,7 @@ def measure(ctx: Run) -> Report:
     partner = np.arange(len(world.keys))
     if ctx.control == "shuffled_pairs":
         partner[train] = ctx.rng("control").permutation(train)
-    steps = ctx.pick(smoke=40, small=120, full=600)
+    steps = ctx.pick(smoke=40, small=240, full=600)
     width = ctx.pick(smoke=32, small=256, full=512)
     arms: dict[str, tuple[list[dict[str, Any]], Callable[..., tuple[Vectors, dict[str, float]]]]] = {
         "ridge": ([{"penalty": p} for p in (0.03, 0.3, 3.0)], _ridge),
@@ -104,7 +104,7 @@ def _towers(
     dropout: float,
 ) -> tuple[Vectors, dict[str, float]]:
     """Train the paper's towers: token projectors on patches and CLS, token projector and MLP head on the text."""
-    sample, batch = 4, ctx.pick(smoke=64, small=256, full=512)
+    sample, batch = 2, ctx.pick(smoke=64, small=256, full=512)
     image = Features(tokens=torch.from_numpy(world.tokens), summary=torch.from_numpy(world.pooled))
     text = Features(summary=torch.from_numpy(world.text))
     with torch.random.fork_rng():
