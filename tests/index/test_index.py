@@ -1,3 +1,4 @@
+import doctest
 import json
 import os
 import subprocess
@@ -11,6 +12,7 @@ import pytest
 from isthmus import encoders
 from isthmus.core.errors import BadInput, NotFound, WrongFingerprint
 from isthmus.index import exact_search
+from isthmus.index import index as module
 from isthmus.index.index import Hit, Index
 from isthmus.space import Map, Space
 from isthmus.store.rows import Vectors
@@ -59,6 +61,15 @@ def queries(n=5, dim=4, seed=9):
 @pytest.fixture
 def index(tmp_path):
     return Index.build(tmp_path / "index", space=space(), entries=entries())
+
+
+def test_examples(tmp_path):
+    maps = {m: Map([], {}, fingerprint(3, modality=m)) for m in ("image", "text")}
+    pictures = Vectors.of(np.eye(3), maps["image"].fingerprint, keys=["dog", "cat", "tree"])
+    Index.build(tmp_path / "i", space=Space(maps), entries={"image": pictures})
+    result = doctest.testmod(module, extraglobs={"folder": tmp_path / "i", "queries": np.array([[0.5, 0.8, 0.1]])})
+    assert result.attempted
+    assert not result.failed
 
 
 def by_sorting(given, made, asked, k):
@@ -173,8 +184,6 @@ def test_modalities_with_odd_names(tmp_path):
 
 
 def test_large_builds_go_block_by_block(tmp_path, monkeypatch):
-    from isthmus.index import index as module
-
     whole = Index.build(tmp_path / "a", space=space(), entries=entries()).vectors("text")
     monkeypatch.setattr(module, "BLOCK", 7)
     np.testing.assert_allclose(

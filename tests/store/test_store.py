@@ -1,3 +1,4 @@
+import doctest
 import json
 import time
 from dataclasses import replace
@@ -9,10 +10,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from isthmus.core.errors import BadInput, NotFound
+from isthmus.store import store as module
 from isthmus.store.manifest import MANIFEST
 from isthmus.store.rows import COLUMNS, Vectors, row_id
 from isthmus.store.store import Store
 from tests.store.rows import Item, fingerprint, items, vectors_of
+
+
+def test_examples(tmp_path):
+    given = {
+        "folder": tmp_path / "s",
+        "fingerprint": fingerprint(),
+        "records": items(2),
+        "vectors": vectors_of(items(2)),
+    }
+    result = doctest.testmod(module, extraglobs=given)
+    assert result.attempted
+    assert not result.failed
 
 
 def filled(folder, rows, **options):

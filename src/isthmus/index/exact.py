@@ -17,12 +17,12 @@ from isthmus.core.errors import BadInput
 
 __all__ = ["exact_search"]
 
-QUERY_BLOCK = 1024
+QUERY_BLOCK = 2048
 GALLERY_BLOCK = 4096
 SPARE = 8
 """Hits kept beyond k while scores are approximate: one of them may overtake when they are computed exactly."""
-GATHER = 1 << 22
-"""Numbers gathered at a time when the kept scores are computed again."""
+GATHER = 1 << 16
+"""Numbers gathered at a time when the kept scores are computed again: few enough to stay in the cache."""
 
 
 def exact_search(queries: Any, gallery: Any, *, k: int) -> tuple[np.ndarray, np.ndarray]:

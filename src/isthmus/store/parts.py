@@ -69,7 +69,7 @@ def read(folder: Path, part: Part, fingerprint: Fingerprint, columns: Sequence[s
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
             stored = json.loads((file.schema_arrow.metadata or {})[_METADATA])
             fingerprint.require(Fingerprint.from_json(stored), str(path))
-            table = file.read(columns=list(columns))
+            table = file.read(columns=list(columns), use_threads=False)
     except WrongFingerprint:
         raise
     except FileNotFoundError as error:

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Writer"]
 
-PART_BYTES = 32 << 20
-"""Vectors of one part: large enough to read at full speed, small enough to buffer."""
+PART_BYTES = 16 << 20
+"""Vectors of one part: large enough to read at full speed; Parquet takes six times as much while it reads one."""
 
 
 class Writer:
