@@ -11,6 +11,7 @@ Source: van den Oord et al. 2018 (arXiv 1807.03748) for the loss, Radford et al.
 symmetric form.
 """
 
+from collections.abc import Callable
 from typing import Literal
 
 import torch
@@ -120,8 +121,8 @@ def gather_rows(x: Float[Tensor, "n d"]) -> Float[Tensor, "N d"]:
     """
     if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
         return x
-    gathered: Tensor = _Gather.apply(x)  # type: ignore[no-untyped-call]
-    return gathered
+    gather: Callable[[Tensor], Tensor] = _Gather.apply  # torch has no types for it
+    return gather(x)
 
 
 class _Gather(torch.autograd.Function):

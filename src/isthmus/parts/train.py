@@ -75,7 +75,7 @@ def train(
         loss = reported["loss"]
         if not bool(torch.isfinite(loss)):
             raise BadInput(f"the loss is {loss.item()} at step {done} of {total}: lower lr={lr:g} or look at the input")
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         if clip is not None:
             torch.nn.utils.clip_grad_norm_(trained, clip)
         optimizer.step()
@@ -117,7 +117,7 @@ def synchronise(params: Iterable[torch.nn.Parameter]) -> Iterator[None]:
     for parameter in params:
         if parameter.requires_grad:
             torch.distributed.broadcast(parameter.data, src=0)
-            hooks.append(parameter.register_post_accumulate_grad_hook(average))  # type: ignore[no-untyped-call]
+            hooks.append(parameter.register_post_accumulate_grad_hook(average))
     try:
         yield
     finally:

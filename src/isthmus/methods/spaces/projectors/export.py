@@ -168,5 +168,5 @@ def block_steps(members: Sequence[StartedProjector]) -> tuple[list[dict[str, Any
 
 def _diagonal(*blocks: Tensor) -> Tensor:
     """Return the block-diagonal matrix of some matrices."""
-    joined: Tensor = torch.block_diag(*blocks)  # type: ignore[no-untyped-call]
+    joined: Tensor = torch.block_diag(*blocks)
     return joined
