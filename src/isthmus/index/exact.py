@@ -17,9 +17,11 @@ from isthmus.core.errors import BadInput
 
 __all__ = ["exact_search"]
 
-QUERY_BLOCK = 2048
+QUERY_BLOCK = 1024
 GALLERY_BLOCK = 4096
-SPARE = 8
+PIECES = 8
+"""Pieces of a row of scores that are looked at one by one; the width of a block is a multiple of it."""
+SPARE = 4
 """Hits kept beyond k while scores are approximate: one of them may overtake when they are computed exactly."""
 GATHER = 1 << 16
 """Numbers gathered at a time when the kept scores are computed again: few enough to stay in the cache."""
@@ -99,10 +101,8 @@ def _select(queries: np.ndarray, gallery: np.ndarray, c: int) -> np.ndarray:
                 raise BadInput(f"{_bad_rows(block, start)}: products with the queries are not finite")
             scores[:, : seen - start] = -np.inf  # rows that the block before has had
             scores[:, n - start :] = -np.inf  # rows that are not there
-            if c < width and not seen:
-                # The c-th score of the first block bounds the c-th of all from below; without it all would be hits.
-                bound = np.partition(scores, width - c, axis=1)[:, width - c]
-                floor[rows] = np.nextafter(bound, np.float32(-np.inf))
+            if not seen:
+                floor[rows] = _first_floor(scores, c)
             _merge(best[rows], floor[rows], scores, start)
         seen = start + width
     if not (whole := np.isfinite(_scores(best)).all(axis=1)).all():
@@ -121,15 +121,41 @@ def _blocks(n: int, most: int) -> tuple[int, list[int]]:
     return width, [max(0, min(i * width, n - width)) for i in range(count)]
 
 
+def _first_floor(scores: np.ndarray, c: int) -> np.ndarray:
+    """Return what at least c scores of each row exceed; without it all of the first block would be hits.
+
+    The c-th largest maximum over groups of columns is no larger than the c-th largest score, and found sooner.
+    """
+    height, width = scores.shape
+    if c <= width // 16:
+        scores = scores.reshape(height, 16, -1).max(axis=1)
+    elif c > width:
+        return np.full(height, -np.inf, np.float32)
+    at = scores.shape[1] - c
+    return np.nextafter(np.partition(scores, at, axis=1)[:, at], np.float32(-np.inf))
+
+
+def _above(scores: np.ndarray, floor: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the rows and columns of the scores above each row's floor, row by row.
+
+    A maximum is quicker than a comparison that is written down, and most pieces of a row hold no hit.
+    """
+    pieces = scores.reshape(len(scores) * PIECES, -1)
+    length = pieces.shape[1]
+    near = np.flatnonzero(pieces.max(axis=1) > np.repeat(floor, PIECES))
+    row = near // PIECES
+    piece, column = np.divmod(np.flatnonzero(pieces[near] > floor[row, None]), length)
+    return row[piece], near[piece] % PIECES * length + column
+
+
 def _merge(best: np.ndarray, floor: np.ndarray, scores: np.ndarray, start: int) -> None:
     """Put the scores above each row's floor among its best, and raise the floors; in place."""
     height, c = best.shape
-    at = np.flatnonzero(scores > floor[:, None])
-    if not len(at):
+    row, column = _above(scores, floor)
+    if not len(row):
         return
-    row, column = np.divmod(at, scores.shape[1])
     counts = np.bincount(row, minlength=height)
-    place = np.arange(len(at)) - np.repeat(np.cumsum(counts) - counts, counts)
+    place = np.arange(len(row)) - np.repeat(np.cumsum(counts) - counts, counts)
     merged = np.full((height, c + counts.max()), np.iinfo(np.int64).min)
     merged[:, :c] = best
     merged[row, c + place] = _keys(scores[row, column], column + start)
