@@ -4,6 +4,7 @@ Every file of this folder that holds a `CARD` is a data set: it offers `load(**o
 `open_picture(rest, root)` for the uri schemes of its card. Cards are read without importing the file.
 """
 
+import functools
 import importlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,12 +22,15 @@ __all__ = ["DataCard", "DataSet", "Record", "card", "cards", "load", "names", "o
 
 def cards() -> dict[str, DataCard]:
     """Return the card of every source by name, data sets and sources opened by path alike."""
-    found = {}
-    for path in sorted(Path(__file__).parent.glob("[!_]*.py")):
-        value = read_literal(path, "CARD", {"DataCard": DataCard})
-        if isinstance(value, DataCard):
-            found[path.stem] = value
-    return found
+    paths = sorted(Path(__file__).parent.glob("[!_]*.py"))
+    return {path.stem: value for path in paths if (value := _card_in(path)) is not None}
+
+
+@functools.cache
+def _card_in(path: Path) -> DataCard | None:
+    """Return the card in a file, read once: a page opens hundreds of uris, and each asks whose it is."""
+    value = read_literal(path, "CARD", {"DataCard": DataCard})
+    return value if isinstance(value, DataCard) else None
 
 
 def names() -> list[str]:
