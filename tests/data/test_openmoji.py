@@ -10,7 +10,7 @@ from PIL import Image
 from isthmus import data
 from isthmus.core.errors import BadInput, MissingExtra, NotFound
 from isthmus.data import openmoji
-from isthmus.data.openmoji import LANGUAGES, SIZE, groups
+from isthmus.data.openmoji import LANGUAGES, SIZE, same_concept, same_picture
 from tests import require
 
 RED_APPLE, ASTRONAUT, GRIN = "1F34E", "1F9D1-200D-1F680", "1F600"
@@ -107,10 +107,10 @@ def test_errors(emoji, monkeypatch):
 
 
 TOGETHER = [
-    [ASTRONAUT, "1F468-200D-1F680", "1F469-200D-1F680"],
-    ["1F6B6", "1F6B6-200D-2640-FE0F", "1F6B6-200D-2642-FE0F-200D-27A1-FE0F"],  # walking, also facing right
-    ["1F46A", "1F468-200D-1F469-200D-1F466", "1F9D1-200D-1F9D1-200D-1F9D2"],  # families
-    ["1F46B", "1F46C", "1F9D1-200D-1F91D-200D-1F9D1"],  # holding hands
+    [ASTRONAUT, "1F468-200D-1F680"],  # drawn as the man
+    ["1F6B6", "1F6B6-200D-2642-FE0F-200D-27A1-FE0F"],  # walking, also facing right
+    ["1F46A", "1F468-200D-1F469-200D-1F466"],  # family, of a man, a woman and a boy
+    ["1F9D7-200D-2642-FE0F", "1F9D7-200D-2640-FE0F"],  # man and woman climbing
     ["1F448", "1F449", "1F446"],  # pointing hands
     ["0031-FE0F-20E3", "0039-FE0F-20E3", "1F51F"],  # keycaps
     ["1F550", "1F55B", "1F567"],  # clocks
@@ -122,6 +122,8 @@ APART = [
     ["1F600", "1F604", "1F610", "1F615"],  # faces that differ in the mouth
     ["264F", "264D"],  # Scorpio, Virgo
     ["1F468", "1F468-200D-1F9B0"],  # man, man with red hair
+    [ASTRONAUT, "1F469-200D-1F680"],  # astronaut, woman astronaut
+    ["1F46B", "1F46C", "1F46D"],  # two people holding hands
     ["1F512", "1F513"],  # locked, unlocked
     [ASTRONAUT, "1F9D1-200D-1F373"],  # astronaut, cook
     ["1F46A", "1F46B", "1F491", "1F48F", "1F9D1"],  # family, couples, person
@@ -132,6 +134,27 @@ APART = [
 @pytest.mark.parametrize("codes", TOGETHER, ids=lambda c: c[0])
 def test_near_duplicates_are_together(pictures, codes):
     assert len({pictures[code].group for code in codes}) == 1
+
+
+PEOPLE = [
+    [ASTRONAUT, "1F468-200D-1F680", "1F469-200D-1F680"],
+    ["1F6B6", "1F6B6-200D-2640-FE0F", "1F6B6-200D-2642-FE0F-200D-27A1-FE0F"],
+    ["1F46A", "1F468-200D-1F469-200D-1F466", "1F9D1-200D-1F9D1-200D-1F9D2"],  # families
+    ["1F46B", "1F46C", "1F9D1-200D-1F91D-200D-1F9D1"],  # holding hands
+]
+
+
+def test_people_may_be_put_together(pictures):
+    stricter = {r.key: r.group for r in data.load("openmoji", people="together").of("image")}
+    for codes in PEOPLE:
+        assert len({stricter[code] for code in codes}) == 1
+    whole: defaultdict[str, set[str]] = defaultdict(set)
+    for code, record in pictures.items():
+        whole[record.group].add(stricter[code])
+    assert all(len(found) == 1 for found in whole.values()), "the stricter rule takes no near-duplicates apart"
+    assert len(set(stricter.values())) < len(whole)
+    with pytest.raises(BadInput, match="people is 'apart' or 'together', got 'both'"):
+        openmoji.load(people="both")
 
 
 @pytest.mark.parametrize("codes", APART, ids=lambda c: c[0])
@@ -149,16 +172,22 @@ def test_groups_do_not_depend_on_the_order(random):
     names = {"1F448": "hand left", "1F449": "hand right", "1F315": "full moon", "1F7E1": "circle", "1F34E": "apple"}
     order = list(names)
     random.shuffle(order)
-    found = groups({code: names[code] for code in order}, dict.fromkeys(names, "x"))
+    found = same_picture({code: names[code] for code in order}, dict.fromkeys(names, "x"))
     parts = defaultdict(set)
     for code, group in found.items():
         parts[group].add(code)
     assert sorted(map(sorted, parts.values())) == [["1F315", "1F7E1"], ["1F34E"], ["1F448", "1F449"]]
 
 
+def test_people_are_told_apart_by_the_first_rule_only():
+    names = {"1F468-200D-1F3EB": "man teacher", "1F469-200D-1F3EB": "woman teacher", "1F34E": "apple"}
+    assert len(set(same_picture(names, dict.fromkeys(names, "x")).values())) == 3
+    assert len(set(same_concept(names, dict.fromkeys(names, "x")).values())) == 2
+
+
 def test_a_direction_counts_within_a_subcategory_only():
     names = {"A": "arrow left", "B": "arrow right", "C": "arrow down"}
-    found = groups(names, {"A": "arrow", "B": "arrow", "C": "other"})
+    found = same_picture(names, {"A": "arrow", "B": "arrow", "C": "other"})
     assert found["A"] == found["B"] != found["C"]
 
 
