@@ -51,10 +51,11 @@ CARD = DataCard(
     near_duplicates="Pictures that differ by less than 2 % of their ink, mirrored or turned, are near-duplicates, "
     "directly or through others: (1) codes equal but for the sign 'facing right'; (2) English names in one "
     "subcategory equal but for a direction or a number (arrows, clocks, keycaps, moons, medals), though some of "
-    "these differ by more; (3) pairs drawn alike: 25 of men, women and persons, a family, two couples, and six more such "
-    "as full moon and yellow circle. No two drawings of different groups differ by less. Men and women who do the same, drawn differently (median 8 %, where unrelated pictures "
-    "differ from their nearest by 43 %), are different emoji, as are faces that differ in a mouth or eyes; "
-    "load('openmoji', people='together') puts such people into one group.",
+    "these differ by more; (3) pairs drawn alike: 25 of men, women and persons, a family, two couples, and six more "
+    "such as full moon and yellow circle. No two drawings of different groups differ by less. Men and women who do "
+    "the same, drawn differently (median 8 %, where unrelated pictures differ from their nearest by 43 %), are "
+    "different emoji, as are faces that differ in a mouth or eyes; load('openmoji', people='together') puts such "
+    "people into one group.",
     schemes=("openmoji",),
 )
 
