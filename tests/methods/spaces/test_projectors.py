@@ -1,4 +1,5 @@
 import doctest
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -403,6 +404,10 @@ def test_ranking_of_pairs():
     plot = ranking.table()
     assert plot["rows"] == ["v"] and plot["columns"] == sorted(texts)
     assert plot["values"][0][plot["columns"].index("near")] == ranking.to_json()["best"]["cka"]
+    drawn = ElementTree.fromstring(rank_pairs({"<v>": points, "other": texts["far"]}, texts).svg())
+    cells = [e for e in drawn if e.tag.endswith("rect") and "stroke" in e.attrib]
+    assert len(cells) == 6 and sum(e.attrib["stroke-width"] == "3" for e in cells) == 1, "the best pair is framed"
+    assert {"<v>", "other", *texts} <= {e.text for e in drawn if e.tag.endswith("text")}
     with pytest.raises(BadInput, match="same items"):
         rank_pairs({"v": points}, {"t": points[:9]})
     with pytest.raises(BadInput, match="each side"):

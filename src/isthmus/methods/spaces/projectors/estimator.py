@@ -30,7 +30,8 @@ class Projectors(Params):
 
     - ``start="canonical"`` (default): a token projector whose linear branch is the closed-form `canonical_start` under
       `ridge` and whose MLP branch starts at 0. With several `members` that many of them stand side by side, their
-      ridges a factor of 2 apart around `ridge`; the space is then `members` · `width` wide.
+      ridges a factor of 2 apart around `ridge`; the space is then `members` · `width` wide. `width` is an upper
+      limit: no wider than the narrowest modality has directions.
     - ``start="random"``: the paper's recipe, one `block` and `head` of `width` from a random start.
     """
 
@@ -38,7 +39,7 @@ class Projectors(Params):
         self,
         *,
         start: Literal["canonical", "random"] = "canonical",
-        width: int = 256,
+        width: int = 512,
         members: int = 1,
         ridge: float = 0.5,
         block: Literal["token", "mlp", "linear"] = "token",

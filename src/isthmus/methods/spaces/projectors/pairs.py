@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from html import escape
 from typing import Any, Literal
 
 from isthmus.core.errors import BadInput
@@ -25,7 +26,7 @@ class Scored:
 
 @dataclass(frozen=True)
 class Ranking:
-    """All pairs, best first; the plot's data are the `table`."""
+    """All pairs, best first, with their heat map: `svg` draws the `table`."""
 
     pairs: tuple[Scored, ...]
     n: int
@@ -43,6 +44,34 @@ class Ranking:
         columns = sorted({p.second for p in self.pairs})
         value = {(p.first, p.second): p.cka for p in self.pairs}
         return {"rows": rows, "columns": columns, "values": [[value[r, c] for c in columns] for r in rows]}
+
+    def svg(self) -> str:
+        """Return the heat map as an SVG document: a row for each first encoder, the best pair framed."""
+        table, cell, left, top = self.table(), 64, 12 + 7 * max(len(p.first) for p in self.pairs), 40
+        highest = max(self.best.cka, 1e-12)
+        parts = []
+        for i, row in enumerate(table["rows"]):
+            y = top + cell * i
+            parts.append(f'<text x="{left - 6}" y="{y + cell / 2 + 4}" text-anchor="end">{escape(row)}</text>')
+            for j, column in enumerate(table["columns"]):
+                value, x = table["values"][i][j], left + 1.5 * cell * j
+                depth = min(max(value / highest, 0), 1)
+                best = (row, column) == (self.best.first, self.best.second)
+                parts.append(
+                    f'<rect x="{x + 1}" y="{y + 1}" width="{1.5 * cell - 2}" height="{cell - 2}" fill="#0f766e" '
+                    f'fill-opacity="{depth:.3f}" stroke="{"#c2410c" if best else "#94a3b8"}" '
+                    f'stroke-width="{3 if best else 0.5}"/><text x="{x + 0.75 * cell}" y="{y + cell / 2 + 4}" '
+                    f'text-anchor="middle" fill="{"#fff" if depth > 0.55 else "#0f172a"}">{value:.3f}</text>'
+                )
+        for j, column in enumerate(table["columns"]):
+            x = left + 1.5 * cell * (j + 0.5)
+            parts.append(f'<text x="{x}" y="{top - 10}" text-anchor="middle">{escape(column)}</text>')
+        width, height = left + 1.5 * cell * len(table["columns"]) + 12, top + cell * len(table["rows"]) + 12
+        return (
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height}" width="{width:.0f}" '
+            f'height="{height}" font-family="sans-serif" font-size="12"><rect width="100%" height="100%" fill="#fff"/>'
+            f"<title>CKA of {len(self.pairs)} pairs of encoders on {self.n} items</title>{''.join(parts)}</svg>"
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Return the ranking as JSON values."""
