@@ -10,7 +10,8 @@ import hashlib
 import importlib
 import importlib.util
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import entry_points
@@ -19,9 +20,9 @@ from types import ModuleType
 from typing import Any
 
 from isthmus.core.card import Card, Claim
-from isthmus.core.errors import BadInput, NotFound
+from isthmus.core.errors import BadInput, MissingExtra, NotFound
 
-__all__ = ["METHODS", "Entry", "find", "read_literal", "serving", "walk"]
+__all__ = ["METHODS", "Entry", "find", "imported", "read_literal", "serving", "walk"]
 
 METHODS = Path(__file__).parent.parent / "methods"
 RECORDS = {"Card": Card, "Claim": Claim}
@@ -57,7 +58,7 @@ class Entry:
     def load(self) -> ModuleType:
         """Import the method's module."""
         if self.module in sys.modules or importlib.util.find_spec(self.module.split(".")[0]) is not None:
-            return importlib.import_module(self.module)
+            return imported(self.module, f"the method {self.name}")
         package = [str(self.path.parent)] if self.path.name == "__init__.py" else None
         spec = importlib.util.spec_from_file_location(self.module, self.path, submodule_search_locations=package)
         if spec is None or spec.loader is None:
@@ -65,11 +66,28 @@ class Entry:
         module = importlib.util.module_from_spec(spec)
         sys.modules[self.module] = module
         try:
-            spec.loader.exec_module(module)
+            with _torch_for(f"the method {self.name}"):
+                spec.loader.exec_module(module)
         except BaseException:
             del sys.modules[self.module]
             raise
         return module
+
+
+def imported(module: str, wanted_for: str) -> ModuleType:
+    """Import a module; `MissingExtra` when it is torch that it lacks."""
+    with _torch_for(wanted_for):
+        return importlib.import_module(module)
+
+
+@contextmanager
+def _torch_for(wanted_for: str) -> Iterator[None]:
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        raise MissingExtra.of("torch", "torch", wanted_for) from error
 
 
 def walk(extra: Sequence[Path] = ()) -> list[Entry]:

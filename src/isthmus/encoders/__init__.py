@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from isthmus.core.catalog import read_literal
-from isthmus.core.errors import BadInput, NotFound
+from isthmus.core.errors import BadInput, MissingExtra, NotFound
 from isthmus.encoders.wrapped import Wrapped, wrap
 from isthmus.store.fingerprint import Fingerprint
 
@@ -63,8 +63,8 @@ def available() -> dict[str, Available]:
 def load(name: str, modality: str, *, device: str = "cpu") -> Encoder:
     """Return the encoder of a name for a modality, on a device as torch names them.
 
-    Raises `NotFound` for an unknown name, `BadInput` when it reads another modality, `MissingExtra` when its
-    packages are not installed.
+    Raises `NotFound` for an unknown name, `BadInput` when it reads another modality or the device cannot be used,
+    `MissingExtra` when its packages are not installed.
     """
     known = available()
     if name not in known:
@@ -72,5 +72,13 @@ def load(name: str, modality: str, *, device: str = "cpu") -> Encoder:
         raise NotFound.named("encoder", name, known, hint=f"for {modality}: {', '.join(fitting) or 'none'}")
     if known[name].modality != modality:
         raise BadInput(f"the encoder {name} reads {known[name].modality!r}, not {modality!r}")
-    encoder: Encoder = importlib.import_module(f"isthmus.encoders.{known[name].file}").load(name, device=device)
+    try:
+        encoder: Encoder = importlib.import_module(f"isthmus.encoders.{known[name].file}").load(name, device=device)
+    except ModuleNotFoundError as error:
+        raise MissingExtra.of(str(error.name), known[name].extra, f"the encoder {name}") from error
+    except (AssertionError, RuntimeError) as error:  # what torch raises for a device that it does not know or have
+        if device == "cpu":
+            raise
+        reason = str(error).partition("\n")[0]
+        raise BadInput(f"the encoder {name} cannot run on the device {device!r}: {reason}") from error
     return encoder

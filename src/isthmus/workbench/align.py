@@ -1,6 +1,5 @@
 """`align`: fit one map a modality from paired vectors, and keep them as a space."""
 
-import importlib
 import inspect
 import typing
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -88,7 +87,7 @@ def estimator(method: str, settings: Mapping[str, Any]) -> Any:
     if name not in served:
         raise NotFound.named("align method", method, served)
     module, attribute = served[name]
-    cls = getattr(importlib.import_module(module), attribute)
+    cls = getattr(catalog.imported(module, f"the method {name}"), attribute)
     return cls(**typed_settings(cls, settings))
 
 

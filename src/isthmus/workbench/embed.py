@@ -43,6 +43,8 @@ def embed(
 
     Raises `BadInput` before any work when the source is empty or lacks a modality that an encoder wants.
     """
+    if batch_size < 1:
+        raise BadInput(f"batch_size = {batch_size}; expected at least 1")
     dataset = source if isinstance(source, DataSet) else data.load(source)
     if not encoders:
         raise BadInput("embed needs at least one encoder, such as image=efficientnet_lite0")
