@@ -8,11 +8,11 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 
-from cyclopts import App, CycloptsError
+from cyclopts import App, CycloptsError, Group
 
 from isthmus.core.errors import IsthmusError
 
-__all__ = ["app", "main"]
+__all__ = ["GROUPS", "app", "main"]
 
 app = App(
     name="isthmus",
@@ -20,36 +20,56 @@ app = App(
     version=lambda: version("isthmus"),
     exit_on_error=False,
     print_error=False,
+    suppress_keyboard_interrupt=False,
     result_action="return_value",
 )
 
 GROUPS = {
     "The loop": {
-        "demo": "isthmus.cli.demo:demo",
-        "data": "isthmus.cli.data:app",
-        "embed": "isthmus.cli.loop:embed",
-        "align": "isthmus.cli.loop:align",
-        "index": "isthmus.cli.loop:index",
-        "search": "isthmus.cli.loop:search",
-        "evaluate": "isthmus.cli.loop:evaluate",
-        "diagnose": "isthmus.cli.loop:diagnose",
+        "demo": ("isthmus.cli.demo:demo", "Run the whole loop on a data set, and write one page to look at."),
+        "data": ("isthmus.cli.data:app", "Data sets that come with Isthmus or with a package."),
+        "embed": (
+            "isthmus.cli.loop:embed",
+            "Encode a data set or a folder into a store; again, it goes on where it stopped.",
+        ),
+        "align": ("isthmus.cli.loop:align", "Fit one map a modality from the items of a store: a space."),
+        "index": ("isthmus.cli.loop:index", "Map the vectors of a store through a space and make them searchable."),
+        "search": ("isthmus.cli.loop:search", "Search an index with a text or a picture."),
+        "evaluate": (
+            "isthmus.cli.loop:evaluate",
+            "Measure retrieval between two modalities, both ways, with 95 % intervals.",
+        ),
+        "diagnose": (
+            "isthmus.cli.loop:diagnose",
+            "Report the health of a space: modality gap, alignment, hubs, effective rank.",
+        ),
     },
     "The catalogue": {
-        "methods": "isthmus.cli.methods:methods",
-        "show": "isthmus.cli.methods:show",
-        "toy": "isthmus.cli.methods:toy",
-        "run": "isthmus.cli.methods:run",
-        "check": "isthmus.cli.methods:check",
-        "table": "isthmus.cli.methods:table",
-        "new": "isthmus.cli.methods:new",
+        "methods": ("isthmus.cli.methods:methods", "List the methods of the catalogue."),
+        "show": ("isthmus.cli.methods:show", "Show everything known about a method."),
+        "toy": ("isthmus.cli.methods:toy", "Run the tiny instance of a method."),
+        "run": (
+            "isthmus.cli.methods:run",
+            "Measure the claims of a method, and its controls; it goes on where it stopped.",
+        ),
+        "check": ("isthmus.cli.methods:check", "Check methods as a reviewer would; exit code 1 when one fails."),
+        "table": ("isthmus.cli.methods:table", "Print every method with its headline claim and what was measured."),
+        "new": ("isthmus.cli.methods:new", "Write the file of a new method and its test from a template."),
     },
     "This machine": {
-        "doctor": "isthmus.cli.doctor:doctor",
+        "doctor": (
+            "isthmus.cli.doctor:doctor",
+            "Tell what works on this machine, what is missing, and what brings it.",
+        ),
     },
 }
-for group, commands in GROUPS.items():
-    for name, target in commands.items():
-        app.command(target, name=name, group=group)
+"""Every command: where it is, and the first line of its docstring, for `isthmus --help` to import none of them."""
+
+for place, (group, commands) in enumerate(GROUPS.items()):
+    section = Group(group, sort_key=place)
+    for order, (name, (target, line)) in enumerate(commands.items()):
+        app.command(target, name=name, help=line, group=section, sort_key=order)
+app["--help"].group = app["--version"].group = Group("Options", sort_key=len(GROUPS))
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -57,12 +77,18 @@ def main(argv: Sequence[str] | None = None) -> None:
     try:
         code = app(argv if argv is not None else sys.argv[1:])
     except (IsthmusError, CycloptsError) as error:
-        sys.stderr.write(f"isthmus: {error}\n")
-        sys.exit(2)
+        _fail(error, 2)
     except KeyboardInterrupt:
-        sys.stderr.write("isthmus: stopped; what was finished is kept, and the same command goes on from there\n")
-        sys.exit(1)
+        _fail("stopped; what was finished is kept, and the same command goes on from there", 1)
     except BrokenPipeError:  # the reader (head, less) has seen enough
         sys.stderr.close()
         sys.exit(0)
+    except OSError as error:  # no permission, no space left: the machine's fault, and its words name the file
+        _fail(error, 1)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _fail(reason: object, code: int) -> None:
+    """Say in one line why nothing came of it."""
+    sys.stderr.write(f"isthmus: {' '.join(str(reason).split())}\n")
+    sys.exit(code)

@@ -47,12 +47,29 @@ def show(name: str, *, json: Json = False) -> None:
     if json:
         console.emit(figures)
         return
-    for field, value in figures.items():
-        if field != "records":
-            console.stdout.print(
-                f"[bold]{field}[/]: {', '.join(value) if isinstance(value, tuple) else value}", highlight=False
-            )
-    console.table("records", ["modality", "variant", "n"], [tuple(r.values()) for r in figures["records"]])
+    card = dataset.card
+    console.heading(card.title)
+    facts = {
+        "licence": card.licence,
+        "attribution": card.attribution,
+        "holds": f"{figures['items']:,} items, {figures['groups']:,} when near-duplicates count as one",
+        "split": card.split,
+        "near-duplicates": card.near_duplicates,
+        "comes from": ", ".join(card.packages),
+        "install": f"pip install 'isthmus[{card.extra}]'" if card.extra else "",
+    }
+    console.prose("\n".join(f"{name}: {value}" for name, value in facts.items() if value))
+    rows = [
+        (
+            m,
+            sum(n for (of, _), n in counts.items() if of == m),
+            ", ".join(sorted(v for of, v in counts if of == m and v)),
+        )
+        for m in dataset.modalities
+    ]
+    console.table("records", ["modality", "records", "variants"], rows)
+    for name, reason in list(dataset.set_aside.items())[:3]:
+        console.note(f"set aside: {name}: {reason}")
 
 
 @app.command

@@ -12,7 +12,7 @@ __all__ = ["doctor"]
 
 
 def doctor(*, json: Annotated[bool, Parameter(negative="")] = False) -> int:
-    """Tell what works on this machine, what is missing, and which extra brings it.
+    """Tell what works on this machine, what is missing, and what brings it.
 
     Args:
         json: Write JSON.
@@ -23,7 +23,7 @@ def doctor(*, json: Annotated[bool, Parameter(negative="")] = False) -> int:
     else:
         console.table(
             f"Python {sys.version.split()[0]}",
-            ["extra", "package", "version", "state"],
-            [(f["extra"], f["package"], f["version"] or "", f["advice"] or "ok") for f in findings],
+            ["package", "version", "state", "part of"],
+            [(f["package"], f["version"], f["advice"] or "ok", ", ".join(f["extras"])) for f in findings],
         )
     return 1 if any(f["broken"] for f in findings) else 0

@@ -1,7 +1,9 @@
 """The product loop: embed, align, index, search, evaluate, diagnose."""
 
+import shlex
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 
@@ -12,6 +14,9 @@ from isthmus.core.errors import BadInput
 __all__ = ["align", "diagnose", "embed", "evaluate", "index", "search"]
 
 Repeated = Parameter(negative="")
+SHOWN = ("R@1", "R@5", "R@10", "MRR")
+REASONS = 5
+"""Reasons for setting items aside that are printed; the others are in the store."""
 
 
 def embed(
@@ -21,7 +26,7 @@ def embed(
     out: Path,
     options: Common = common,
 ) -> None:
-    """Encode a data set or a folder into a store; the same command again goes on where it stopped.
+    """Encode a data set or a folder into a store; again, it goes on where it stopped.
 
     Args:
         source: Name of a data set (see `isthmus data list`) or a folder.
@@ -46,8 +51,14 @@ def embed(
         console.emit(status)
         return
     rows = sum(n for columns in status["rows"].values() for n in columns.values())
-    aside = f"; {status['rejected']} set aside in {out / 'rejected.parquet'}" if status["rejected"] else ""
-    console.note(f"{rows:,} vectors in {out}{aside}")
+    console.note(f"{rows:,} vectors in {out}")
+    if status["rejected"]:
+        reasons = [row["reason"] for row in store.rejected().to_pylist()]
+        console.note(f"{len(reasons):,} items were set aside (all in {out / 'rejected.parquet'}):")
+        for reason in reasons[:REASONS]:
+            console.note(f"  {reason}")
+        if len(reasons) > REASONS:
+            console.note(f"  and {len(reasons) - REASONS:,} more")
 
 
 def align(
@@ -59,7 +70,7 @@ def align(
     set: Annotated[list[str] | None, Repeated] = None,
     options: Common = common,
 ) -> None:
-    """Fit one map a modality from the items of a store, and save them as a space.
+    """Fit one map a modality from the items of a store: a space.
 
     Args:
         store: Folder of the store.
@@ -84,6 +95,8 @@ def align(
     if options.json:
         console.emit(space.card)
     else:
+        if options.device != "cpu":
+            console.note(f"the method runs on the processor; --device {options.device} changed nothing")
         console.note(f"space of {', '.join(sorted(space.maps))} in {out}")
 
 
@@ -99,11 +112,13 @@ def index(store: Path, *, space: Path, out: Path, options: Common = common) -> N
     from isthmus.workbench.search import build_index
 
     built = build_index(store, space=space, out=out)
+    status = built.status()
     if options.json:
-        console.emit(built.status())
-    else:
-        counts = ", ".join(f"{n:,} {m}" for m, n in built.status()["rows"].items())
-        console.note(f'index of {counts} in {out}; try: isthmus search {out} "a cat laughing"')
+        console.emit(status)
+        return
+    console.note(f"index of {', '.join(f'{n:,} {m}' for m, n in status['rows'].items())} in {out}")
+    if "text" in built.space.maps:
+        console.note(f'try: isthmus search {shlex.quote(str(out))} "a cat laughing"')
 
 
 def search(
@@ -135,14 +150,17 @@ def search(
     item = read_picture(image) if image else text
     others = [m for m in opened.modalities if m != asked]
     wanted = modality or (others[0] if len(others) == 1 else None)
-    hits = opened.search_items(asked, [item], k=k, modality=wanted)[0]
+    hits = opened.search_items(asked, [item], k=k, modality=wanted, device=options.device)[0]
     if options.json:
         console.emit([hit.to_json() for hit in hits])
         return
     console.table(
-        f"{text or image}",
-        ["score", "modality", "item", "what"],
-        [(hit.score, hit.modality, hit.uri or hit.key, hit.text or hit.meta.get("name", "")) for hit in hits],
+        f"{len(hits)} nearest to {str(image) if image else repr(text)}",
+        ["rank", "score", "modality", "item", "what"],
+        [
+            (rank, hit.score, hit.modality, hit.uri or hit.key, hit.text or hit.meta.get("name", ""))
+            for rank, hit in enumerate(hits, start=1)
+        ],
     )
 
 
@@ -166,22 +184,43 @@ def evaluate(
         console.emit(figures)
         return
     for direction, variants in figures["directions"].items():
-        rows = [(name or "all", m["n"], m["r@1"], m["r@5"], m["r@10"], m["mrr"]) for name, m in variants.items()]
-        console.table(direction.replace("_", " "), ["variant", "n", "R@1", "R@5", "R@10", "MRR"], rows)
+        rows = [(name, m["n"], *_with_intervals(m)) for name, m in variants.items()]
+        if len(rows) > 1:
+            rows.append(("mean", None, *_with_intervals(figures["mean"][direction])))
+        sizes = sorted({m["gallery"] for m in variants.values()})
+        among = f"{sizes[0]:,}" if len(sizes) == 1 else f"{sizes[0]:,} to {sizes[-1]:,}"
+        title = f"{direction.replace('_', ' ')}, among {among}, ± half of the 95 % interval"
+        console.table(title, ["variant", "queries", *SHOWN], rows)
+    for note in figures["notes"]:
+        console.note(f"note: {note}")
+    for variant, reason in figures["skipped"].items():
+        console.note(f"{variant} was left out: {reason}")
+    if out is not None:
+        console.note(f"metrics.json, TREC run and qrels in {out}")
+
+
+def _with_intervals(figures: Mapping[str, Any]) -> list[str]:
+    """Return each shown figure with half the width of its interval."""
+    intervals = figures["intervals"]
+    names = [name.lower() for name in SHOWN]
+    return [f"{figures[n]:.3f} ±{(intervals[n][1] - intervals[n][0]) / 2:.3f}".replace("±0.", "±.") for n in names]
 
 
 def diagnose(store: Path, *, space: Path, options: Common = common) -> None:
-    """Report the health of a space: modality gap, alignment, uniformity, hubs, effective rank.
+    """Report the health of a space: modality gap, alignment, hubs, effective rank.
 
     Args:
         store: Folder of the store.
         space: Folder of the space.
         options: Device, batch size, seed, JSON.
     """
+    from isthmus.cli.health import tables
     from isthmus.workbench.diagnose import diagnose as run
 
-    figures = run(store, space=space, seed=options.seed)
+    with console.progress() as progress:
+        figures = run(store, space=space, seed=options.seed, progress=progress)
     if options.json:
         console.emit(figures)
         return
-    console.emit(figures)
+    for title, columns, rows, caption in tables(figures):
+        console.table(title, columns, rows, caption=caption)

@@ -225,6 +225,7 @@ def _row(entry: Entry, stored: Path | None) -> dict[str, Any]:
         "family": entry.family,
         "title": card.title,
         "year": card.year,
+        "claim": str(card.claim),
         "task": card.claim.task,
         "metric": card.claim.metric,
         "better": card.claim.better,

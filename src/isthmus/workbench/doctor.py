@@ -1,46 +1,49 @@
 """`doctor`: the packages of every extra, installed or not, and the failures that are known to puzzle people."""
 
 import re
+from collections import Counter
 from importlib.metadata import PackageNotFoundError, requires, version
 from typing import Any
 
 __all__ = ["examine"]
 
 REQUIREMENT = re.compile(r"^(?P<package>[A-Za-z0-9._-]+)(?:\[(?P<nested>[^\]]+)\])?")
+CORE = "core"
 EXTRA = re.compile(r"extra == ['\"](?P<extra>[^'\"]+)['\"]")
 
 
 def examine() -> list[dict[str, Any]]:
-    """Return one record a package: extra, package, version (None when missing), broken, advice.
+    """Return one record a package: package, version (None when missing), extras, broken, advice.
 
-    A missing optional package is no fault; `broken` marks what is installed and cannot work.
+    `extras` are those that bring it, the smallest first; "core" stands for Isthmus without any. A missing optional
+    package is no fault; `broken` marks what is installed and cannot work, and what Isthmus cannot do without.
     """
-    findings = []
+    brought: dict[str, list[str]] = {}
+    sizes: Counter[str] = Counter()
     for requirement in requires("isthmus") or []:
         named, extra = REQUIREMENT.match(requirement), EXTRA.search(requirement)
         if named is None or named["package"] == "isthmus":
             continue
-        bringer = extra["extra"] if extra else "core"
-        installed = _version(named["package"])
-        advice = (
-            None
-            if installed
-            else f"pip install 'isthmus[{bringer}]'"
-            if extra
-            else "pip install --force-reinstall isthmus"
-        )
+        bringer = extra["extra"] if extra else CORE
+        sizes[bringer] += 1
+        brought.setdefault(named["package"], []).append(bringer)
+    findings = []
+    for package, bringers in brought.items():
+        extras = sorted(bringers, key=lambda name: (name != CORE, sizes[name], name))
+        installed, core = _version(package), extras[0] == CORE
+        mend = "pip install --force-reinstall isthmus" if core else f"pip install 'isthmus[{extras[0]}]'"
         findings.append(
             {
-                "extra": bringer,
-                "package": named["package"],
+                "package": package,
                 "version": installed,
-                "broken": installed is None and extra is None,
-                "advice": advice,
+                "extras": extras,
+                "broken": installed is None and core,
+                "advice": None if installed else mend,
             }
         )
     if (vision := _version("torchvision")) is not None:
-        findings.append({"extra": "", "package": "torchvision", "version": vision, **_torchvision()})
-    return findings
+        findings.append({"package": "torchvision", "version": vision, "extras": [], **_torchvision()})
+    return sorted(findings, key=lambda f: (f["extras"][:1] != [CORE], f["package"]))
 
 
 def _version(package: str) -> str | None:
