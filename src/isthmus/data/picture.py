@@ -90,8 +90,8 @@ def _as_rgb(image: ImageFile.ImageFile, path: Path) -> Image.Image:
     return ImageOps.exif_transpose(picture)
 
 
-def draw_svg(svg: str, size: int) -> Image.Image:
-    """Draw an SVG document on white, its longest side `size` pixels. Nothing is read from disk, no font is used.
+def draw_svg(svg: str, size: int, ground: str = "#ffffff") -> Image.Image:
+    """Draw an SVG document on a ground, its longest side `size` pixels. Nothing is read from disk, no font is used.
 
     Raises `BadInput` for a document that is not SVG or draws nothing, `MissingExtra` without resvg.
     """
@@ -101,7 +101,7 @@ def draw_svg(svg: str, size: int) -> Image.Image:
         raise MissingExtra.of("resvg-py", "image", "drawing SVG pictures") from None
     try:
         png = resvg_py.svg_to_bytes(
-            svg_string=svg, width=size, height=size, background="#ffffff", skip_system_fonts=True
+            svg_string=svg, width=size, height=size, background=ground, skip_system_fonts=True, dpi=96
         )
     except ValueError as error:
         raise BadInput(f"not an SVG picture that can be drawn: {error}") from None

@@ -1,5 +1,6 @@
 """One datum of one modality, with everything but its content in memory and the content one call away."""
 
+import functools
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -13,7 +14,7 @@ from isthmus.data.card import DataCard
 __all__ = ["DataSet", "Record", "joined", "text_record"]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)  # slots, because a set may have half a million
 class Record:
     """One datum: a picture, a name in one language, a recording.
 
@@ -60,9 +61,13 @@ def text_record(
         text=text,
         uri=uri,
         meta=meta,
-        load=lambda: text,
-        digest=lambda: hashlib.sha256(text.encode()).hexdigest(),
+        load=text.__str__,
+        digest=functools.partial(_digest, text),
     )
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def joined(keys: Iterable[str], alike: Iterable[Sequence[str]]) -> dict[str, str]:

@@ -1,0 +1,43 @@
+"""Recordings as one channel of float32 samples."""
+
+from pathlib import Path
+from typing import TypedDict
+
+import numpy as np
+from jaxtyping import Float32
+
+from isthmus.core.errors import BadInput, MissingExtra
+
+__all__ = ["MAX_SECONDS", "Sound", "read_sound"]
+
+MAX_SECONDS = 600
+"""Longest recording that is decoded: a small file can unpack to hours of silence."""
+
+
+class Sound(TypedDict):
+    """Samples between −1 and 1 and how many of them make a second, as the audio encoders of other libraries take it."""
+
+    array: Float32[np.ndarray, "samples"]
+    sampling_rate: int
+
+
+def read_sound(path: str | Path) -> Sound:
+    """Return the recording in an Ogg, WAV, FLAC or MP3 file, its channels averaged, at its own rate.
+
+    Raises `BadInput` for a file that is missing, empty, unreadable or longer than `MAX_SECONDS`, and `MissingExtra`
+    without soundfile.
+    """
+    try:
+        import soundfile
+    except (ImportError, OSError):  # OSError: the package without the C library
+        raise MissingExtra.of("soundfile", "audio", "reading recordings") from None
+    try:
+        with soundfile.SoundFile(path) as file:
+            rate = file.samplerate
+            samples = file.read(MAX_SECONDS * rate + 1, dtype="float32", always_2d=True)
+    except (soundfile.LibsndfileError, OSError) as error:
+        raise BadInput(f"{path}: the recording cannot be read ({error})") from error
+    if not 0 < len(samples) <= MAX_SECONDS * rate:
+        length = "is empty" if len(samples) == 0 else f"is longer than {MAX_SECONDS} s"
+        raise BadInput(f"{path}: the recording {length}")
+    return {"array": np.ascontiguousarray(samples.mean(axis=1, dtype=np.float32)), "sampling_rate": int(rate)}
