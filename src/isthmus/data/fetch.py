@@ -275,7 +275,7 @@ def _collect(
     if sha256 != part.sha256 and not any_version:
         raise BadInput(
             f"{origin}: the {len(files):,} files of {part.package} are not those of version {part.version} "
-            f"(digest {sha256[:12]}, expected {part.sha256[:12]}); fetch that version, or add --any-version"
+            f"(digest {sha256}, expected {part.sha256[:8]}…); fetch that version, or add --any-version"
         )
     return {
         "from": origin,
