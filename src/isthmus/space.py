@@ -389,6 +389,11 @@ class Space:
             raise NotFound.named("modality", modality, self.maps, "in this space")
         return self.maps[modality]
 
+    @staticmethod
+    def claim(path: str | Path) -> None:
+        """Make the folder that a space is to be saved in, or say why it cannot be: worth knowing before long work."""
+        claim(Path(path), head=HEAD, leftovers=[TENSORS], kind="a space")
+
     def save(self, path: str | Path) -> Path:
         """Write the space as a folder and return its path; a space that is there already is replaced at once.
 
@@ -401,7 +406,7 @@ class Space:
         if clash := sorted({"maps", "tensors", "digest"} & set(self.card)):
             raise BadInput(f"the card of a space has no room for {clash}: these names are the space's own")
         arrays = {f"{m}/{name}": value for m, each in self.maps.items() for name, value in each.tensors.items()}
-        claim(path, head=HEAD, leftovers=[TENSORS], kind="a space")
+        self.claim(path)
         with locked(path, kind="a space"):
             file, sha256 = filed(path, "tensors", ".safetensors", lambda partial: partial.write_bytes(save(arrays)))
             head = {

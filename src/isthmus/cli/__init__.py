@@ -4,6 +4,7 @@ Commands are named here and imported when they run. Exit codes: 0 done, 1 the wo
 something wrong, 2 the input or the call cannot be used.
 """
 
+import os
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -26,7 +27,7 @@ app = App(
 
 GROUPS = {
     "The loop": {
-        "demo": ("isthmus.cli.demo:demo", "Run the whole loop on a data set, and write one page to look at."),
+        "demo": ("isthmus.cli.demo:demo", "Run the whole loop below on real data, and write one page to look at."),
         "data": ("isthmus.cli.data:app", "Data sets that come with Isthmus or with a package."),
         "embed": (
             "isthmus.cli.loop:embed",
@@ -76,12 +77,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run one command and exit with its code."""
     try:
         code = app(argv if argv is not None else sys.argv[1:])
+        sys.stdout.flush()
     except (IsthmusError, CycloptsError) as error:
         _fail(error, 2)
     except KeyboardInterrupt:
         _fail("stopped; what was finished is kept, and the same command goes on from there", 1)
     except BrokenPipeError:  # the reader (head, less) has seen enough
-        sys.stderr.close()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it flushes at exit
         sys.exit(0)
     except OSError as error:  # no permission, no space left: the machine's fault, and its words name the file
         _fail(error, 1)

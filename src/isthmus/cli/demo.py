@@ -11,7 +11,7 @@ __all__ = ["demo"]
 def demo(
     *, data: str = "openmoji", out: Path = Path("isthmus-demo"), splits: int = 1, options: Common = common
 ) -> None:
-    """Embed, align, index, evaluate and diagnose a data set, and write one page to look at.
+    """Run the whole loop below on real data, and write one page to look at.
 
     Args:
         data: Name of a data set, or a folder.

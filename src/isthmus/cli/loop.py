@@ -25,7 +25,7 @@ def embed(
     encoder: Annotated[list[str], Repeated],
     out: Path,
     options: Common = common,
-) -> None:
+) -> int:
     """Encode a data set or a folder into a store; again, it goes on where it stopped.
 
     Args:
@@ -47,10 +47,10 @@ def embed(
             progress=progress,
         )
     status = store.status()
+    rows = sum(n for columns in status["rows"].values() for n in columns.values())
     if options.json:
         console.emit(status)
-        return
-    rows = sum(n for columns in status["rows"].values() for n in columns.values())
+        return int(not rows)
     console.note(f"{rows:,} vectors in {out}")
     if status["rejected"]:
         reasons = [row["reason"] for row in store.rejected().to_pylist()]
@@ -59,6 +59,7 @@ def embed(
             console.note(f"  {reason}")
         if len(reasons) > REASONS:
             console.note(f"  and {len(reasons) - REASONS:,} more")
+    return int(not rows)
 
 
 def align(

@@ -87,7 +87,7 @@ def run(
     methods: More = None,
     json: Json = False,
 ) -> None:
-    """Measure the claims of a method, and its controls; goes on where it was stopped.
+    """Measure the claims of a method, and its controls; it goes on where it stopped.
 
     Args:
         name: Name or slug of the method.

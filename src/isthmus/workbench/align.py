@@ -51,6 +51,8 @@ def align(
             f"align needs at least 2 items that have all of {list(modalities)}, found {len(shared)} "
             f"(items a modality: {sizes}); records belong together when their keys are equal"
         )
+    if out is not None:
+        Space.claim(out)
     model.fit(
         {m: v.x for m, v in vectors.items()},
         keys={m: v.keys for m, v in vectors.items()},

@@ -15,6 +15,7 @@ from isthmus.data import DataSet
 from isthmus.data.records import Record
 from isthmus.encoders import load as load_encoder
 from isthmus.encoders import wrap
+from isthmus.encoders.checks import checked
 from isthmus.store.store import Store
 
 __all__ = ["embed"]
@@ -96,12 +97,12 @@ def _encode(
     if not records:
         return np.empty((0, encoder.fingerprint.dim), np.float32), []
     try:
-        return encoder.encode(encoder.modality, items), records
+        return checked(encoder.encode(encoder.modality, items), len(items), encoder.fingerprint), records
     except IsthmusError:
         vectors, kept = [], []
         for record, item in zip(records, items, strict=True):
             try:
-                vectors.append(encoder.encode(encoder.modality, [item]))
+                vectors.append(checked(encoder.encode(encoder.modality, [item]), 1, encoder.fingerprint))
                 kept.append(record)
             except IsthmusError as error:
                 reject(record, str(error))
