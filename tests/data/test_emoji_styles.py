@@ -90,8 +90,8 @@ def test_counts_are_those_of_the_card(emoji):
         f"{len(pictures) // 2:,} emoji in 2 styles ({len(pictures):,} pictures), {len(names):,} names in "
         f"{len({r.variant for r in names})} languages; with languages='all' {sum(said.values()) - lists:,} names in "
         f"{sum(not v.endswith('-x-keywords') for v in said)} languages ({complete} of them complete), with "
-        f"keywords=True {lists:,} lists of keywords; {len(sizes):,} near-duplicate groups, {len(several)} of them of several emoji "
-        f"({sum(several)} emoji)"
+        f"keywords=True {lists:,} lists of keywords; {len(sizes):,} near-duplicate groups, "
+        f"{len(several)} of them of several emoji ({sum(several)} emoji)"
     )
     assert Counter(r.variant for r in pictures) == dict.fromkeys(STYLES, len(pictures) // 2)
 
