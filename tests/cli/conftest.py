@@ -44,12 +44,15 @@ def isthmus(*arguments):
     return Done(left.value.code, out.getvalue(), err.getvalue())
 
 
-def refused(done, code=2):
-    """Assert that a command failed with one line on standard error and nothing else, and return the line."""
+def refused(done, code=2, *, at_work=False):
+    """Assert that a command failed with one line on standard error, and return the line.
+
+    It is all there is, unless the command was `at_work` when it found out: then progress stands before it.
+    """
     assert (done.code, done.out) == (code, ""), done
-    lines = done.err.splitlines()
-    assert len(lines) == 1 and lines[0].startswith("isthmus: "), done.err
-    return lines[0]
+    *before, line = done.err.splitlines()
+    assert line.startswith("isthmus: ") and all(at_work and "-:--:--" in bar for bar in before), done.err
+    return line
 
 
 def fill(folder, n=12):

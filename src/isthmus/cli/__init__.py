@@ -4,6 +4,7 @@ Commands are named here and imported when they run. Exit codes: 0 done, 1 the wo
 something wrong, 2 the input or the call cannot be used.
 """
 
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -75,6 +76,9 @@ app["--help"].group = app["--version"].group = Group("Options", sort_key=len(GRO
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run one command and exit with its code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a letter that the output does not know is no reason to fail
+            stream.reconfigure(errors="replace")
     try:
         code = app(argv if argv is not None else sys.argv[1:])
         sys.stdout.flush()

@@ -81,7 +81,9 @@ def progress() -> Iterator[Progress]:
 
 def emit(value: Any) -> None:
     """Write a value as JSON to standard output."""
-    json.dump(value, sys.stdout, ensure_ascii=False, indent=1, default=_plain)
+    # what a program reads must survive an output that is not UTF-8 (a pipe on Windows)
+    escaped = (sys.stdout.encoding or "utf-8").lower().replace("-", "") != "utf8"
+    json.dump(value, sys.stdout, ensure_ascii=escaped, indent=1, default=_plain)
     sys.stdout.write("\n")
 
 

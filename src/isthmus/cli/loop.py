@@ -54,7 +54,7 @@ def embed(
     console.note(f"{rows:,} vectors in {out}")
     if status["rejected"]:
         reasons = [row["reason"] for row in store.rejected().to_pylist()]
-        console.note(f"{len(reasons):,} items were set aside (all in {out / 'rejected.parquet'}):")
+        console.note(f"{len(reasons):,} set aside, all reasons in {out / 'rejected.parquet'}:")
         for reason in reasons[:REASONS]:
             console.note(f"  {reason}")
         if len(reasons) > REASONS:
@@ -112,7 +112,8 @@ def index(store: Path, *, space: Path, out: Path, options: Common = common) -> N
     """
     from isthmus.workbench.search import build_index
 
-    built = build_index(store, space=space, out=out)
+    with console.progress() as progress:
+        built = build_index(store, space=space, out=out, progress=progress)
     status = built.status()
     if options.json:
         console.emit(status)

@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 
 import isthmus
 from isthmus.core.errors import BadInput, NotFound
+from isthmus.core.progress import Progress, silent
 from isthmus.index.exact import exact_search
 from isthmus.space import Space
 from isthmus.store.disk import HEX8, claim, clean, filed, locked, plain_name, read_json, sha256_of, write_json
@@ -72,7 +73,14 @@ class Index:
         self._items: dict[str, pa.Table] = {}
 
     @classmethod
-    def build(cls, path: str | Path, *, space: Space | str | Path, entries: Mapping[str, Vectors]) -> "Index":
+    def build(
+        cls,
+        path: str | Path,
+        *,
+        space: Space | str | Path,
+        entries: Mapping[str, Vectors],
+        progress: Progress = silent,
+    ) -> "Index":
         """Map vectors of encoders into a space, write them as an index, and return it opened.
 
         `entries` holds the `Vectors` of each modality as a store gives them. An index that is there already is
@@ -94,7 +102,7 @@ class Index:
         with locked(path, kind="an index"):
             folder = f"space-{space.digest[:8]}"
             space.save(path / folder)
-            shelves = {m: _write_shelf(path, space, m, entries[m]) for m in sorted(entries)}
+            shelves = {m: _write_shelf(path, space, m, entries[m], progress) for m in sorted(entries)}
             head = {
                 "format_version": FORMAT_VERSION,
                 "isthmus_version": isthmus.__version__,
@@ -240,7 +248,7 @@ class Index:
         return self._shelves[modality]
 
 
-def _write_shelf(path: Path, space: Space, modality: str, vectors: Vectors) -> dict[str, Any]:
+def _write_shelf(path: Path, space: Space, modality: str, vectors: Vectors, progress: Progress) -> dict[str, Any]:
     """Write the vectors and items of a modality and return their entry in the head."""
     table = pa.table(
         {
@@ -257,11 +265,13 @@ def _write_shelf(path: Path, space: Space, modality: str, vectors: Vectors) -> d
 
     def write_vectors(partial: Path) -> None:
         header = {"descr": "<f4", "fortran_order": False, "shape": (len(vectors), space.dim)}
+        progress(f"index {modality}", 0, len(vectors))
         with partial.open("wb") as file:
             np.lib.format.write_array_header_1_0(file, header)
             for start in range(0, len(vectors), BLOCK):
                 mapped = space.transform(modality, vectors.x[start : start + BLOCK])
                 file.write(np.ascontiguousarray(mapped, dtype="<f4").data)
+                progress(f"index {modality}", start + len(mapped), len(vectors))
 
     stem = re.sub(r"[^A-Za-z0-9]+", "_", modality)
     npy, npy_sha = filed(path, stem, ".npy", write_vectors)

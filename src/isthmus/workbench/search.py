@@ -4,6 +4,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from isthmus.core.errors import BadInput
+from isthmus.core.progress import Progress, silent
 from isthmus.index.index import Index
 from isthmus.space import Space
 from isthmus.store.store import Store
@@ -18,6 +19,7 @@ def build_index(
     out: str | Path,
     modalities: Collection[str] | None = None,
     keys: Collection[str] | None = None,
+    progress: Progress = silent,
 ) -> Index:
     """Map the vectors of a store through a space and write them as an index that carries the space with it.
 
@@ -34,4 +36,4 @@ def build_index(
             f"the space maps {sorted(space.maps)}"
         )
     entries = {m: store.vectors(m, keys=keys) for m in wanted}
-    return Index.build(out, space=space, entries=entries)
+    return Index.build(out, space=space, entries=entries, progress=progress)
