@@ -7,7 +7,7 @@ be read raises `BadInput` with the file and the reason, whatever the decoder stu
 import io
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 from xml.etree import ElementTree
 
 import numpy as np
@@ -18,7 +18,7 @@ from isthmus.core.errors import BadInput, MissingExtra
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["MAX_PIXELS", "SIDE", "SUFFIXES", "draw_svg", "read_picture"]
+__all__ = ["MAX_PIXELS", "SIDE", "SUFFIXES", "decode_picture", "draw_svg", "read_picture"]
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".gif", ".svg"})
 SIDE = 768
@@ -32,7 +32,7 @@ REFERENCE = re.compile(r"url\(\s*['\"]?#([^)'\"\s]+)")
 
 # Opened by plugin rather than by `Image.open`: that would try forty formats, and its guard against giant pictures
 # is a process-wide setting which a library must not touch. The guard here is `MAX_PIXELS`.
-OPENERS: "dict[bytes, Callable[[io.BufferedReader], ImageFile.ImageFile]]" = {
+OPENERS: "dict[bytes, Callable[[IO[bytes]], ImageFile.ImageFile]]" = {
     b"\xff\xd8\xff": JpegImagePlugin.JpegImageFile,
     b"\x89PNG\r\n\x1a\n": PngImagePlugin.PngImageFile,
     b"RIFF": WebPImagePlugin.WebPImageFile,
@@ -52,20 +52,30 @@ def read_picture(path: str | Path) -> Image.Image:
         if path.suffix.lower() == ".svg":
             return _read_svg(path)
         with path.open("rb") as file:
-            start = file.read(12)
-            opener = next((o for magic, o in OPENERS.items() if start.startswith(magic)), None)
-            if opener is None:
-                raise BadInput(f"{path}: not a PNG, JPEG, WebP or GIF picture (it starts with {start[:8]!r})")
-            file.seek(0)
-            with opener(file) as image:
-                return _as_rgb(image, path)
+            return decode_picture(file, path)
     except (BadInput, MissingExtra):
+        raise
+    except Exception as error:
+        raise BadInput(f"{path}: the picture cannot be read ({error or type(error).__name__})") from error
+
+
+def decode_picture(file: IO[bytes], path: str | Path) -> Image.Image:
+    """Return the picture in an open PNG, JPEG, WebP or GIF file, as `read_picture` does; `path` is for messages."""
+    try:
+        start = file.read(12)
+        opener = next((o for magic, o in OPENERS.items() if start.startswith(magic)), None)
+        if opener is None:
+            raise BadInput(f"{path}: not a PNG, JPEG, WebP or GIF picture (it starts with {start[:8]!r})")
+        file.seek(0)
+        with opener(file) as image:
+            return _as_rgb(image, path)
+    except BadInput:
         raise
     except Exception as error:  # decoders raise OSError, SyntaxError, struct.error, ValueError, … on broken files
         raise BadInput(f"{path}: the picture cannot be read ({error or type(error).__name__})") from error
 
 
-def _as_rgb(image: ImageFile.ImageFile, path: Path) -> Image.Image:
+def _as_rgb(image: ImageFile.ImageFile, path: str | Path) -> Image.Image:
     image.draft("RGB", (SIDE, SIDE))  # JPEG: decode at the smallest eighth that is no smaller than asked
     width, height = image.size
     if width * height > MAX_PIXELS:
