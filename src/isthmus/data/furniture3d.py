@@ -49,7 +49,7 @@ CARD = DataCard(
     split="the keys with the smallest sha256 of 'isthmus-{split}:{key}' are held out; the key is the id of the model",
     near_duplicates=(
         "one group: English names equal but for case, numbers, sides, sizes and colours (25 are a chair). Of the icons "
-        "of different groups four pairs differ by less than 5 % of their ink, all of them plugs and switches in a wall; "
+        "of different groups four pairs differ by less than 5 % of their ink, all of them wall plugs or switches; "
         "none by less than 2 %"
     ),
     schemes=("furniture3d",),

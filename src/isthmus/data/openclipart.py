@@ -78,7 +78,7 @@ NOTHING = {  # drawings that show nothing, because they are only text or a pictu
 }
 AUTHOR = re.compile(r"clipart by ", re.IGNORECASE)
 WORK = re.compile(rb"<((?:\w+:)?Work)\b.*?</\1>", re.DOTALL)
-PREFIX = re.compile(rb"(</?|\s)\w+:(?=\w+[\s=/>])")
+PREFIX = re.compile(rb"(?<=[</\s])\w+:(?=\w+[\s=/>])")
 """What stands before the names of elements and attributes, and means nothing outside of the whole file."""
 SHAPE = re.compile(rb"\s(?:d|points)\s*=\s*[\"']([^\"']*)")
 SPACE = b" \t\r\n"
@@ -158,7 +158,7 @@ def read_words(svg: bytes) -> Words:
     said = Words()
     for match in WORK.finditer(svg):
         try:
-            work = ElementTree.fromstring(PREFIX.sub(rb"\1", match[0]))
+            work = ElementTree.fromstring(PREFIX.sub(b"", match[0]))
         except ElementTree.ParseError:
             continue
         said.title = said.title or _text(work.find("title"))
