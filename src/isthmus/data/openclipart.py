@@ -10,6 +10,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree
@@ -80,7 +81,6 @@ AUTHOR = re.compile(r"clipart by ", re.IGNORECASE)
 WORK = re.compile(rb"<((?:\w+:)?Work)\b.*?</\1>", re.DOTALL)
 PREFIX = re.compile(rb"(?<=[</\s])\w+:(?=\w+[\s=/>])")
 """What stands before the names of elements and attributes, and means nothing outside of the whole file."""
-SHAPE = re.compile(rb"\s(?:d|points)\s*=\s*[\"']([^\"']*)")
 SPACE = b" \t\r\n"
 NO_KEYWORD = re.compile(r"hash|unsorted|0x[0-9a-f]+|\W*", re.IGNORECASE)
 """What the making of the library left among the keywords."""
@@ -166,7 +166,11 @@ def read_words(svg: bytes) -> Words:
         said.artist = said.artist or _text(work.find("creator"))
         words = (_text(entry).replace("_", " ") for entry in work.iterfind("subject//li"))
         said.keywords = said.keywords or tuple(dict.fromkeys(w for w in words if not NO_KEYWORD.fullmatch(w)))
-    shapes = b"\n".join(shape.translate(None, SPACE) for shape in SHAPE.findall(svg))
+    # attributes d and points: cutting at them takes half the time of a search by pattern
+    pieces = pairwise(svg.replace(b'points="', b'd="').split(b'd="'))
+    shapes = b"\n".join(
+        here.partition(b'"')[0].translate(None, SPACE) for before, here in pieces if before[-1:].isspace()
+    )
     if len(shapes) > 60:  # less is a line or a box, which many drawings share
         said.shapes = hashlib.sha256(shapes).hexdigest()[:16]
     return said
