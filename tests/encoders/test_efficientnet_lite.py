@@ -179,10 +179,10 @@ def test_weights_are_cached_as_safetensors(lite0, pictures, monkeypatch, tmp_pat
     monkeypatch.undo()
     monkeypatch.setenv("ISTHMUS_CACHE", str(tmp_path))
     cached.write_bytes(cached.read_bytes()[:1000])  # a damaged cache is made anew
-    efficientnet_lite.load("efficientnet_lite0")
+    efficientnet_lite.load("efficientnet_lite0", "image")
     assert cached.stat().st_size > 10_000_000
     (tmp_path / "file").write_text("")
     monkeypatch.setenv(
         "ISTHMUS_CACHE", str(tmp_path / "file" / "below")
     )  # and one that cannot be written is done without
-    efficientnet_lite.load("efficientnet_lite0")
+    efficientnet_lite.load("efficientnet_lite0", "image")

