@@ -139,7 +139,7 @@ def mel_filters() -> Float[np.ndarray, "80 201"]:
     linear, ratio = 1000 / 15, math.log(6.4) / 27
 
     def hertz(mel: np.ndarray) -> np.ndarray:
-        return np.where(mel < 15, linear * mel, 1000 * np.exp(ratio * (mel - 15)))
+        return np.asarray(np.where(mel < 15, linear * mel, 1000 * np.exp(ratio * (mel - 15))))
 
     top = 15 + math.log(RATE / 2 / 1000) / ratio
     edges = hertz(np.linspace(0, top, BANDS + 2))
