@@ -145,7 +145,8 @@ def mel_filters() -> Float[np.ndarray, "80 201"]:
     edges = hertz(np.linspace(0, top, BANDS + 2))
     at = np.fft.rfftfreq(WINDOW, 1 / RATE)
     low, mid, high = (edges[k : BANDS + k, None] for k in range(3))
-    return np.maximum(0, np.minimum((at - low) / (mid - low), (high - at) / (high - mid))) * 2 / (high - low)
+    triangles = np.minimum((at - low) / (mid - low), (high - at) / (high - mid))
+    return np.asarray(triangles.clip(min=0) * 2 / (high - low))
 
 
 def _samples(item: Any, i: int) -> Float32[np.ndarray, "samples"]:
