@@ -1,6 +1,7 @@
 """The facts about a data set, written once as literals and shown by `isthmus data show NAME`."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 __all__ = ["DataCard"]
 
@@ -12,7 +13,8 @@ class DataCard:
     `packages` name what must be installed, `extra` the extra of Isthmus that brings them. `counts` says in words
     how much there is. `split` and `near_duplicates` are the rules by which `isthmus.data.splits.holdout` and the
     data set itself keep like with like. `by_path` marks sources that are opened by a path, not by their name;
-    `schemes` are the prefixes of the `uri` of its records.
+    `schemes` are the prefixes of the `uri` of its records. `demo` names the variants of a modality that
+    `isthmus demo` takes, the most important first; a modality that it does not name comes whole.
     """
 
     name: str
@@ -28,6 +30,7 @@ class DataCard:
     near_duplicates: str
     schemes: tuple[str, ...]
     by_path: bool = False
+    demo: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         wanted = ("name", "title", "licence", "counts", "modalities", "split", "near_duplicates", "schemes")

@@ -46,6 +46,7 @@ CARD = DataCard(
         "hundred pairs differ by less than 5 %, most of them icons of one theme; none by less than 1 %"
     ),
     schemes=("openclipart",),
+    demo={"text": ("title", "keywords", "description")},
 )
 
 SOURCE = Source(

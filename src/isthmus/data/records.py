@@ -3,8 +3,8 @@
 import functools
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +116,13 @@ class DataSet:
     def of(self, modality: str) -> list[Record]:
         """Return the records of a modality, in order."""
         return [r for r in self.records if r.modality == modality]
+
+    def only(self, modalities: Collection[str], variants: Mapping[str, Collection[str]] = {}) -> "DataSet":
+        """Return the records of some modalities, of those named in `variants` only these variants."""
+        records = [
+            r for r in self.records if r.modality in modalities and r.variant in variants.get(r.modality, {r.variant})
+        ]
+        return replace(self, records=records)
 
     def describe(self) -> dict[str, Any]:
         """Return plain JSON values that say where the records come from, for the manifest of a store."""

@@ -50,6 +50,10 @@ CARD = DataCard(
         "occurs in two groups"
     ),
     schemes=("tuxpaint",),
+    demo={  # English, and the languages in which more than 300 captions are spoken
+        "text": ("en", "be", "bg", "ca", "da", "el", "es", "fr", "ro", "ru"),
+        "speech": ("be", "bg", "ca", "da", "el", "es", "fr", "ro", "ru"),
+    },
 )
 
 SOURCE = Source(
