@@ -55,6 +55,14 @@ def test_a_data_set_describes_itself(tmp_path):
     assert dataset.describe()["root"] == str(tmp_path)
 
 
+def test_a_part_of_a_data_set():
+    records = [text_record("cat", f"a cat in {v}", variant=v) for v in ("en", "fr", "de")]
+    whole = DataSet("small", records, DataCard(**CARD))
+    assert [r.variant for r in whole.only(["text"], {"text": ("fr", "en")}).records] == ["en", "fr"]
+    assert whole.only(["text"]).records == records
+    assert whole.only(["image"]).records == []
+
+
 def test_a_card_is_complete():
     with pytest.raises(ValueError, match="'small': empty licence, split"):
         DataCard(**CARD | {"licence": "", "split": ""})

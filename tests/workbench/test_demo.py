@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import math
 
@@ -145,3 +146,30 @@ def test_errors(tmp_path):
         demo(colours(), out=tmp_path, encoders={"text": ByColour("text", 1)})
     with pytest.raises(BadInput, match="needs 10"):
         demo(colours(n=9), out=tmp_path / "few", encoders=encoders())
+
+
+def spoken():
+    """The colours, called out in two languages of three; a card that leaves one language of the names out."""
+    world = colours(languages=("ar", "en", "fr"))
+    calls = [
+        dataclasses.replace(r, modality="speech")
+        for i, r in enumerate(world.of("text"))
+        if r.variant in ("ar", "fr") and i % 7
+    ]
+    card = dataclasses.replace(
+        world.card, variants=("text: a language",), demo={"text": ("en", "ar"), "speech": ("ar", "fr")}
+    )
+    return dataclasses.replace(world, records=[*world.records, *calls], card=card)
+
+
+def test_three_modalities_in_six_directions(tmp_path):
+    three = {**encoders(), "speech": ByColour("speech", 3)}
+    metrics = demo(spoken(), out=tmp_path / "out", encoders=three, settings=QUICK)
+    assert list(metrics["mean_over_languages"]) == [
+        "text_to_image", "image_to_text", "text_to_speech", "speech_to_text", "image_to_speech", "speech_to_image",
+    ]  # fmt: skip
+    assert list(metrics["text_to_image"]) == ["en", "ar"], "in the order of the card, without what it leaves out"
+    assert list(metrics["speech_to_image"]) == ["ar", "fr"]
+    assert set(metrics["diagnostics"]["pairs"]) == {"text:image", "text:speech", "image:speech"}
+    assert set(Space.load(tmp_path / "out" / "space").maps) == {"text", "image", "speech"}
+    assert "speech → image" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")

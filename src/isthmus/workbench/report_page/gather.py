@@ -83,10 +83,10 @@ def page_of(
         "directions": directions,
         "over_splits": _over_splits(over_splits, splits, directions, variants) if over_splits else None,
         "gallery": _gallery(sides, shelf, figures, variants),
-        "map": _map(sides, shelf, codes[0], variants),
+        "map": _map(sides, shelf, variants),
         "health": _health(diagnosis),
         "similarity": [_similarity(sides[a], sides[b], codes[0]) for a, b in combinations(modalities, 2)],
-        "hubs": [_hubs(sides, shelf, d, codes[0], variants) for d in figures],
+        "hubs": [_hubs(sides, shelf, d, next(iter(rows)), variants) for d, rows in figures.items()],
         "training": _training(space.card),
         "made": [{"name": name, "rows": [list(row) for row in rows]} for name, rows in _made(space, split_rule, facts)],
     }
@@ -137,9 +137,10 @@ def _headline(directions: Sequence[Mapping[str, Any]], variants: Mapping[str, An
         row = direction["mean"] if code is None else direction["rows"][code]
         low, high = row.get("intervals", {}).get(metric, (None, None))
         among = "first" if metric == "r@1" else f"among the first {metric.removeprefix('r@')}"
-        which = f"mean of {len(variants)}" if code is None else variants[code]["label"]
+        rows = direction["rows"]
+        which = f"mean of {len(rows)}" if code is None else variants[code]["label"]
         return {
-            "name": f"{direction['label']}, {which}" if len(variants) > 1 else direction["label"],
+            "name": f"{direction['label']}, {which}" if len(rows) > 1 else direction["label"],
             "says": f"of {direction['from']} queries find their {direction['to']} {among}",
             "value": row[metric],
             "low": low,
@@ -147,12 +148,13 @@ def _headline(directions: Sequence[Mapping[str, Any]], variants: Mapping[str, An
             "chance": direction["chance"][metric],
         }
 
-    first, second, code = directions[0], directions[-1], next(iter(directions[0]["rows"]))
+    first, last = directions[0], directions[-1]
+    code, other = (next(iter(direction["rows"])) for direction in (first, last))
     return [
         figure(first, METRICS[0], code),
         figure(first, METRICS[-1], code),
-        figure(first, METRICS[-1], None) if len(variants) > 1 else figure(second, METRICS[-1], code),
-        figure(second, METRICS[0], code),
+        figure(first, METRICS[-1], None) if len(first["rows"]) > 1 else figure(last, METRICS[-1], other),
+        figure(last, METRICS[0], other),
     ]
 
 
@@ -241,8 +243,9 @@ def _asked(sides: Mapping[str, Side], shelf: Shelf, direction: Direction, code: 
     }
 
 
-def _map(sides: Mapping[str, Side], shelf: Shelf, code: str, variants: Mapping[str, Any]) -> dict[str, Any]:
-    rows = [(m, int(row)) for m, side in sides.items() for row in side.rows(code)]
+def _map(sides: Mapping[str, Side], shelf: Shelf, variants: Mapping[str, Any]) -> dict[str, Any]:
+    chosen_of = {m: next((c for c in variants if c in set(side.vectors.variants)), "") for m, side in sides.items()}
+    rows = [(m, int(row)) for m, side in sides.items() for row in side.rows(chosen_of[m])]
     records = Counter(str(sides[m].vectors.keys[row]) for m, row in rows)
     every = sorted(records)
     order = [every[i] for i in by_hash(every, "map")]
@@ -262,7 +265,8 @@ def _map(sides: Mapping[str, Side], shelf: Shelf, code: str, variants: Mapping[s
     ]
     # what has no picture is drawn first, as a dot under the pictures
     points.sort(key=lambda p: p["item"]["thumb"] is not None)
-    which = f" (of {len(variants)} variants the first, {variants[code]['label']})" if len(variants) > 1 else ""
+    named = dict.fromkeys(variants[code]["label"] for code in chosen_of.values() if code)
+    which = f" (of {len(variants)} variants {' and '.join(named)})" if len(variants) > 1 else ""
     count = f"{len(chosen):,} of the {len(every):,}" if len(chosen) < len(every) else f"{len(every):,}"
     says = (
         f"The {count} held-out items{which}: a tile is a picture, a dot an item without one. What is near in the space "
