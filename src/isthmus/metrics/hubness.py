@@ -14,9 +14,9 @@ from jaxtyping import Float
 
 from isthmus.core.errors import BadInput
 from isthmus.metrics.retrieval import tie_width
-from isthmus.metrics.vectors import blocks, pair
+from isthmus.metrics.vectors import blocks, matrix, pair
 
-__all__ = ["hubness_skewness", "k_occurrence", "orphan_share", "robin_hood"]
+__all__ = ["hubness_skewness", "k_occurrence", "k_occurrence_of", "orphan_share", "robin_hood"]
 
 
 def k_occurrence(queries: Any, gallery: Any, k: int = 10, *, exclude_self: bool = False) -> Float[np.ndarray, " n"]:
@@ -41,13 +41,32 @@ def k_occurrence(queries: Any, gallery: Any, k: int = 10, *, exclude_self: bool 
         scores = a[rows] @ b.T
         if exclude_self:
             scores[np.arange(len(scores)), np.arange(rows.start, rows.stop)] = -np.inf
-        last = -np.partition(-scores, k - 1, axis=1)[:, k - 1 : k]
-        width = tie[rows, None].astype(scores.dtype)
-        above = scores > last + width
-        tied = (scores >= last - width) & ~above
-        left = (k - np.count_nonzero(above, axis=1)) / np.count_nonzero(tied, axis=1)
-        counts += np.count_nonzero(above, axis=0) + left @ tied
+        counts += _places(scores, k, tie[rows])
     return counts
+
+
+def k_occurrence_of(scores: Any, k: int = 10) -> Float[np.ndarray, " n"]:
+    """Return N_k (n,) as `k_occurrence`, from scores (q, n) that are no plain inner product (corrected ones).
+
+    Scores tie where they are equal. Raises `BadInput` for k < 1, NaN or infinity.
+    """
+    table = matrix(scores, "scores")
+    if k < 1:
+        raise BadInput(f"k = {k}; expected at least 1")
+    counts = np.zeros(table.shape[1])
+    for rows in blocks(*table.shape):
+        counts += _places(table[rows], min(k, table.shape[1]), np.zeros(rows.stop - rows.start))
+    return counts
+
+
+def _places(scores: Float[np.ndarray, "b n"], k: int, tie: Float[np.ndarray, " b"]) -> Float[np.ndarray, " n"]:
+    """Return how many of the first k places of the rows each item has; items that tie for the last ones share them."""
+    last = -np.partition(-scores, k - 1, axis=1)[:, k - 1 : k]
+    width = tie[:, None].astype(scores.dtype)
+    above = scores > last + width
+    tied = (scores >= last - width) & ~above
+    left = (k - np.count_nonzero(above, axis=1)) / np.count_nonzero(tied, axis=1)
+    return np.asarray(np.count_nonzero(above, axis=0) + left @ tied)
 
 
 def hubness_skewness(counts: Any) -> float:
