@@ -258,7 +258,7 @@ def test_the_space_of_another_index(index, tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda h: h.update(format_version=2, modalities=None), "format 2.*update isthmus"),
+        (lambda h: h.update(format_version=3, modalities=None), "format 3.*update isthmus"),
         (lambda h: h.pop("space"), "damaged"),
         (lambda h: h.update(dim=5), "damaged"),
         (lambda h: h.update(modalities=[]), "damaged"),
@@ -269,6 +269,9 @@ def test_the_space_of_another_index(index, tmp_path):
         (lambda h: h["modalities"]["text"]["items"].update(file="/etc/x.parquet"), "plain name"),
         (lambda h: h["space"].update(folder=".."), "plain name"),
         (lambda h: h["space"].update(folder="a/b"), "plain name"),
+        (lambda h: h["modalities"]["text"].update(corrected=True), r"expected float32 of \(30, 5\)"),
+        (lambda h: h["modalities"]["text"].update(corrected="yes"), "text is corrected 'yes'"),
+        (lambda h: h.update(correction=[]), "its correction is"),
     ],
 )
 def test_a_head_that_does_not_hold_together(index, change, message):

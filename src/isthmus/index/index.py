@@ -2,7 +2,7 @@
 
     index.json               what is in it, written last: a folder without it is no index
     space-0123abcd/          the space, so that a text or picture can be searched for
-    image-1a2b3c4d.npy       vectors in the space (n, d), opened as a memory map
+    image-1a2b3c4d.npy       vectors in the space (n, d), opened as a memory map; (n, d + 1) where they are corrected
     image-5e6f7a8b.parquet   the items: id, key, group, modality, variant, text, uri, meta
 
 >>> index = Index.open(folder)
@@ -32,7 +32,8 @@ from isthmus.store.rows import Vectors
 
 __all__ = ["Hit", "Index"]
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+"""Written as 1 while nothing is corrected, so that what older versions can read they read."""
 HEAD = "index.json"
 ITEMS = ("id", "key", "group", "modality", "variant", "text", "uri", "meta")
 FILES = (f"*-{HEX8}.npy", f"*-{HEX8}.parquet", f"space-{HEX8}")
@@ -43,7 +44,10 @@ AGAIN = "build the index again"
 
 @dataclass(frozen=True, kw_only=True)
 class Hit:
-    """An item found: `score` is its inner product with the query, a cosine where the space has unit length."""
+    """An item found: `score` is its inner product with the query, a cosine where the space has unit length.
+
+    In a corrected search it is that less the item's bias, which is 0 in the mean over a modality's items.
+    """
 
     id: str
     key: str
@@ -68,6 +72,8 @@ class Index:
     def __init__(self, path: Path, head: Mapping[str, Any], space: Space) -> None:
         self.path = path
         self.space = space
+        self.correction: Mapping[str, Any] | None = head.get("correction")
+        """What the scores are corrected by, {modality: record}, or None."""
         self._shelves: Mapping[str, Mapping[str, Any]] = head["modalities"]
         self._vectors: dict[str, np.ndarray] = {}
         self._items: dict[str, pa.Table] = {}
@@ -79,15 +85,19 @@ class Index:
         *,
         space: Space | str | Path,
         entries: Mapping[str, Vectors],
+        bias: Mapping[str, Any] | None = None,
+        correction: Mapping[str, Any] | None = None,
         progress: Progress = silent,
     ) -> "Index":
         """Map vectors of encoders into a space, write them as an index, and return it opened.
 
-        `entries` holds the `Vectors` of each modality as a store gives them. An index that is there already is
-        replaced at once: a kill at any moment leaves the old one or the new one.
+        `entries` holds the `Vectors` of each modality as a store gives them. `bias` {modality: (n,)} is taken off the
+        scores of a modality's items (`parts.correctors`): it becomes one more dimension of the vectors, less its mean,
+        so that modalities keep their places among each other. `correction` says in JSON values how it was made.
+        An index that is there already is replaced at once: a kill at any moment leaves the old one or the new one.
 
         Raises `WrongFingerprint` for vectors that the space does not accept, `BadInput` for no entries, equal ids
-        in one modality, vectors that are not finite, or a folder that holds other files.
+        in one modality, vectors or biases that are not finite, or a folder that holds other files.
         """
         path = Path(path)
         space = space if isinstance(space, Space) else Space.load(space)
@@ -98,17 +108,19 @@ class Index:
             ids, counts = np.unique(vectors.ids, return_counts=True)
             if len(ids) < len(vectors):
                 raise BadInput(f"{modality}: the id {str(ids[counts > 1][0])!r} occurs {counts.max()} times")
+        biases = _checked(bias or {}, entries)
         claim(path, head=HEAD, leftovers=FILES, kind="an index")
         with locked(path, kind="an index"):
             folder = f"space-{space.digest[:8]}"
             space.save(path / folder)
-            shelves = {m: _write_shelf(path, space, m, entries[m], progress) for m in sorted(entries)}
+            shelves = {m: _write_shelf(path, space, m, entries[m], biases.get(m), progress) for m in sorted(entries)}
             head = {
-                "format_version": FORMAT_VERSION,
+                "format_version": FORMAT_VERSION if biases else 1,
                 "isthmus_version": isthmus.__version__,
                 "dim": space.dim,
                 "space": {"folder": folder, "digest": space.digest},
                 "modalities": shelves,
+                **({"correction": dict(correction or {})} if biases else {}),
             }
             write_json(path / HEAD, head)
             named = {shelf[kind]["file"] for shelf in shelves.values() for kind in ("vectors", "items")}
@@ -137,11 +149,15 @@ class Index:
                         raise BadInput(f"{head} is damaged: no checksum of {shelf[kind]['file']}; {AGAIN}")
                 if type(shelf["rows"]) is not int:
                     raise BadInput(f"{head} is damaged: {modality} has {shelf['rows']!r} rows; {AGAIN}")
+                if type(shelf.get("corrected", False)) is not bool:
+                    raise BadInput(f"{head} is damaged: {modality} is corrected {shelf['corrected']!r}; {AGAIN}")
+            if not isinstance(record.get("correction", {}), dict):
+                raise BadInput(f"{head} is damaged: its correction is {record['correction']!r}; {AGAIN}")
         except (KeyError, TypeError, AttributeError) as error:
             raise BadInput(f"{head} is damaged: {type(error).__name__} {error}; {AGAIN}") from error
         index = cls(head.parent, record, space)
         for modality in index.modalities:
-            index.vectors(modality)
+            index._mapped(modality)
         return index
 
     @property
@@ -154,9 +170,19 @@ class Index:
 
     def vectors(self, modality: str) -> np.ndarray:
         """Return the vectors of a modality in the space: (n, d) float32, a read-only memory map."""
+        return self._mapped(modality)[:, : self.space.dim]
+
+    def bias(self, modality: str) -> np.ndarray | None:
+        """Return what is taken off the scores of a modality's items (n,), or None where nothing is."""
+        mapped = self._mapped(modality)
+        return -mapped[:, self.space.dim] if mapped.shape[1] > self.space.dim else None
+
+    def _mapped(self, modality: str) -> np.ndarray:
+        """Return the vectors as they lie in the file, with the dimension of the bias where there is one."""
         shelf = self._shelf(modality)
         if modality not in self._vectors:
-            path, shape = self.path / shelf["vectors"]["file"], (shelf["rows"], self.space.dim)
+            path = self.path / shelf["vectors"]["file"]
+            shape = (shelf["rows"], self.space.dim + shelf.get("corrected", False))
             try:
                 x = np.load(path, mmap_mode="r" if shelf["rows"] else None, allow_pickle=False)
             except FileNotFoundError as error:
@@ -180,13 +206,21 @@ class Index:
             self._items[modality] = table
         return self._items[modality]
 
-    def search(self, queries: Any, *, k: int = 10, modality: str | Collection[str] | None = None) -> list[list[Hit]]:
+    def search(
+        self,
+        queries: Any,
+        *,
+        k: int = 10,
+        modality: str | Collection[str] | None = None,
+        corrected: bool = True,
+    ) -> list[list[Hit]]:
         """Return the k best hits of every query, best first.
 
         `queries` is (q, d), vectors in the space; `modality` restricts the hits to one modality or some. Equal
         scores come in the order of modality and row, so that the result is always the same. There are fewer than
-        k hits when the index has fewer items. Raises `NotFound` for an unknown modality, `BadInput` for queries
-        that are not (q, d) finite numbers or k below 1.
+        k hits when the index has fewer items. An index that was built with a correction applies it, which costs
+        nothing; without `corrected` the scores are the plain ones. Raises `NotFound` for an unknown modality,
+        `BadInput` for queries that are not (q, d) finite numbers or k below 1.
         """
         chosen = (
             self.modalities if modality is None else [modality] if isinstance(modality, str) else sorted(set(modality))
@@ -194,7 +228,12 @@ class Index:
         queries = np.asarray(queries, dtype=np.float32)
         if queries.ndim != 2 or queries.shape[1] != self.space.dim:
             raise BadInput(f"queries of shape (q, {self.space.dim}) are expected, got {queries.shape}")
-        found = [exact_search(queries, self.vectors(m), k=k) for m in chosen]
+        last = np.full((len(queries), 1), corrected, dtype=np.float32)
+        longer = np.concatenate([queries, last], axis=1)
+        found = []
+        for m in chosen:
+            mapped = self._mapped(m)
+            found.append(exact_search(longer if mapped.shape[1] > self.space.dim else queries, mapped, k=k))
         hits: list[list[Hit]] = [[] for _ in queries]
         for name, (scores, ids) in zip(chosen, found, strict=True):
             rows = self.items(name).take(pa.array(ids.ravel())).to_pylist()
@@ -210,6 +249,7 @@ class Index:
         *,
         k: int = 10,
         modality: str | Collection[str] | None = None,
+        corrected: bool = True,
         encoder: Any = None,
         device: str = "cpu",
     ) -> list[list[Hit]]:
@@ -217,7 +257,8 @@ class Index:
 
         The space of the index encodes them as `Space.encode` does, with the same errors; the rest as in `search`.
         """
-        return self.search(self.space.encode(asked, items, encoder=encoder, device=device), k=k, modality=modality)
+        queries = self.space.encode(asked, items, encoder=encoder, device=device)
+        return self.search(queries, k=k, modality=modality, corrected=corrected)
 
     def status(self) -> dict[str, Any]:
         """Return what the index holds, as JSON values."""
@@ -229,6 +270,7 @@ class Index:
             "bytes": sum(file.stat().st_size for file in files),
             "space": self.space.digest,
             "fingerprints": {m: self._shelves[m]["fingerprint"] for m in self.modalities},
+            **({} if self.correction is None else {"correction": dict(self.correction)}),
         }
 
     def verify(self) -> dict[str, str]:
@@ -248,7 +290,25 @@ class Index:
         return self._shelves[modality]
 
 
-def _write_shelf(path: Path, space: Space, modality: str, vectors: Vectors, progress: Progress) -> dict[str, Any]:
+def _checked(bias: Mapping[str, Any], entries: Mapping[str, Vectors]) -> dict[str, np.ndarray]:
+    """Return the biases (n,) less their mean, in float32."""
+    if unknown := sorted(set(bias) - set(entries)):
+        raise BadInput(f"biases are given for {unknown}, and the index has {sorted(entries)}")
+    checked = {}
+    for modality, values in bias.items():
+        of_items = np.asarray(values, dtype=np.float64)
+        if of_items.shape != (len(entries[modality]),) or not np.isfinite(of_items).all():
+            raise BadInput(
+                f"the biases of {modality} have shape {of_items.shape}; ({len(entries[modality])},) finite numbers are "
+                f"expected, one an item"
+            )
+        checked[modality] = (of_items - (of_items.mean() if len(of_items) else 0.0)).astype("<f4")
+    return checked
+
+
+def _write_shelf(
+    path: Path, space: Space, modality: str, vectors: Vectors, bias: np.ndarray | None, progress: Progress
+) -> dict[str, Any]:
     """Write the vectors and items of a modality and return their entry in the head."""
     table = pa.table(
         {
@@ -264,12 +324,15 @@ def _write_shelf(path: Path, space: Space, modality: str, vectors: Vectors, prog
     )
 
     def write_vectors(partial: Path) -> None:
-        header = {"descr": "<f4", "fortran_order": False, "shape": (len(vectors), space.dim)}
+        width = space.dim + (bias is not None)
+        header = {"descr": "<f4", "fortran_order": False, "shape": (len(vectors), width)}
         progress(f"index {modality}", 0, len(vectors))
         with partial.open("wb") as file:
             np.lib.format.write_array_header_1_0(file, header)
             for start in range(0, len(vectors), BLOCK):
                 mapped = space.transform(modality, vectors.x[start : start + BLOCK])
+                if bias is not None:
+                    mapped = np.column_stack([mapped, -bias[start : start + BLOCK]])
                 file.write(np.ascontiguousarray(mapped, dtype="<f4").data)
                 progress(f"index {modality}", start + len(mapped), len(vectors))
 
@@ -281,6 +344,7 @@ def _write_shelf(path: Path, space: Space, modality: str, vectors: Vectors, prog
         "fingerprint": vectors.fingerprint.to_json(),
         "vectors": {"file": npy, "sha256": npy_sha},
         "items": {"file": parquet, "sha256": parquet_sha},
+        **({} if bias is None else {"corrected": True}),
     }
 
 
