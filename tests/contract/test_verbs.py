@@ -6,13 +6,9 @@ import numpy as np
 import pytest
 
 from isthmus.core import catalog
+from isthmus.core.errors import BadInput
 
 from .conftest import ENTRIES, EXTRA
-
-
-def serving():
-    verbs = {verb for entry in ENTRIES for verb in entry.card.uses} | {"align"}
-    return [(verb, name) for verb in sorted(verbs) for name in sorted(catalog.serving(verb, EXTRA))]
 
 
 def align(name, module, attribute, tmp_path):
@@ -53,7 +49,45 @@ def align(name, module, attribute, tmp_path):
     assert np.diag(cosines).mean() > cosines.mean() + 0.1
 
 
-VERBS = {"align": align}
+def correct(name, module, attribute, tmp_path):
+    """It fits on banks; its bias, baked into an index, survives saving and ranks as its scores do."""
+    from isthmus.index.index import Index
+    from isthmus.space import Map, Space
+    from isthmus.store.fingerprint import Fingerprint
+    from isthmus.store.rows import Vectors
+
+    rng = np.random.default_rng(0)
+    queries, gallery, words, items = (rng.standard_normal((n, 6)).astype(np.float32) + 1 for n in (5, 30, 40, 35))
+    corrector = getattr(module, attribute)()
+    assert type(corrector)(**corrector.get_params()).get_params() == corrector.get_params()
+    assert corrector.fit(words, items) is corrector
+    scores = corrector.score(queries, gallery)
+    assert scores.shape == (5, 30) and np.isfinite(scores).all()
+    np.testing.assert_allclose(corrector.correct(queries @ gallery.T, words @ gallery.T, items @ gallery.T), scores,
+                               rtol=1e-5, atol=1e-5)  # fmt: skip
+    if not corrector.per_item:
+        assert corrector.why
+        with pytest.raises(BadInput):
+            corrector.bias(gallery)
+        return
+    of = Fingerprint(
+        encoder="made", modality="image", dim=6, weights="0" * 64, preprocess="", pooling="", normalised=False
+    )
+    entries = {"image": Vectors.of(gallery, of, keys=[f"k{i}" for i in range(30)])}
+    bias = {"image": corrector.bias(gallery)}
+    Index.build(tmp_path / "index", space=Space({"image": Map([], {}, of)}), entries=entries, bias=bias)
+    hits = Index.open(tmp_path / "index").search(queries, k=30)
+    found = [[int(hit.key[1:]) for hit in of_query] for of_query in hits]
+    for row, order in zip(scores, found, strict=True):
+        assert (np.diff(row[order]) <= 1e-4).all()
+
+
+VERBS = {"align": align, "correct": correct}
+
+
+def serving():
+    verbs = {use.partition(" ")[0] for entry in ENTRIES for use in entry.card.uses} | set(VERBS)
+    return [(verb, name) for verb in sorted(verbs) for name in sorted(catalog.serving(verb, EXTRA))]
 
 
 @pytest.mark.parametrize(("verb", "name"), serving())

@@ -30,6 +30,12 @@ def test_a_card_is_read_without_importing(tmp_path):
     assert entry.card.claim == Claim(task="retrieval.v1", metric="r@1", better="a", than="b", margin=0.0)
     assert catalog.serving("align", [tmp_path])["sample_x"] == (entry.module, "Thing")
     assert "sample_x" not in catalog.serving("bind", [tmp_path])
+    write(
+        tmp_path, "spaces/sample_x.py", CARD.replace('{"align": "Thing"}', '{"align": "Thing", "align soft_x": "Soft"}')
+    )
+    found = catalog.serving("align", [tmp_path])
+    assert (found["sample_x"][1], found["soft_x"][1]) == ("Thing", "Soft")
+    write(tmp_path, "spaces/sample_x.py", CARD + "\nraise RuntimeError('imported')")
     with pytest.raises(RuntimeError, match="imported"):
         entry.load()
     assert entry.module not in sys.modules, "a module that failed to load is not kept half-made"

@@ -54,7 +54,8 @@ class Claim:
 class Card:
     """What a method is, needs, gives, claims and delivers.
 
-    `uses` maps a workbench verb to the public class or function of the same file that serves it.
+    `uses` maps a workbench verb to the public class or function of the same file that serves it; "verb name" adds
+    a variant of the paper under a name of its own.
     `delivers` maps each promised item to a public name of the file, to a test id
     (``tests/…::test_…``), or to ``missing: reason``.
     `facts` are checked by the contract tests; `gaps` are what a reader must know is not there.

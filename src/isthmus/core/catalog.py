@@ -125,9 +125,15 @@ def find(name: str, extra: Sequence[Path] = ()) -> Entry:
 def serving(verb: str, extra: Sequence[Path] = ()) -> dict[str, tuple[str, str]]:
     """Return {name: (module, attribute)} of everything that serves a workbench verb.
 
-    Methods declare it in `CARD.uses`, parts in a module-level literal `USES = {name: {verb: attribute}}`.
+    Methods declare it in `CARD.uses`, under the verb for their own name or under "verb other_name" for a variant of
+    the same paper; parts in a module-level literal `USES = {name: {verb: attribute}}`.
     """
-    served = {entry.name: (entry.module, entry.card.uses[verb]) for entry in walk(extra) if verb in entry.card.uses}
+    served = {}
+    for entry in walk(extra):
+        for use, attribute in entry.card.uses.items():
+            of, _, name = use.partition(" ")
+            if of == verb:
+                served[name or entry.name] = (entry.module, attribute)
     for path in sorted((METHODS.parent / "parts").glob("[!_]*.py")):
         uses = read_literal(path, "USES", {}, default={})
         served |= {name: (f"isthmus.parts.{path.stem}", verbs[verb]) for name, verbs in uses.items() if verb in verbs}

@@ -20,7 +20,7 @@ import numpy as np
 from jaxtyping import Float
 
 from isthmus.core.errors import BadInput
-from isthmus.metrics.retrieval import per_query, rank_positives
+from isthmus.metrics.retrieval import ScoreBlocks, per_query, rank_positives
 from isthmus.metrics.vectors import pair
 from isthmus.parts.hubness import (
     Bank,
@@ -66,8 +66,8 @@ BANK = 10_000
 class Corrector(Params):
     """Base of all correctors: keeps the banks, and makes scores of what a subclass says.
 
-    A subclass that takes one number off each item gives `_bias(query_bank, gallery_bank)`; another one gives
-    `_rows(...)`. Both banks are those against the gallery at hand. `bank` entries of each bank are kept, drawn by
+    A subclass that takes one number off each item gives `_biases`; another one gives
+    `rows`. Both banks are those against the gallery at hand. `bank` entries of each bank are kept, drawn by
     `seed`. `GRID` holds the settings that `tune` tries.
     """
 
@@ -98,14 +98,14 @@ class Corrector(Params):
         """
         if not self.per_item:
             raise BadInput(f"{type(self).__name__} has no bias of its items: {self.why}")
-        return self._bias(*self._against(gallery, groups))
+        return self._biases(*self.banks(gallery, groups=groups))
 
     def against(self, gallery: Any, *, groups: Any = None) -> Callable[[Any], Scores]:
         """Return a function from queries (q, d) to their corrected scores (q, n).
 
         What belongs to the gallery is computed here, once.
         """
-        banks = self._against(gallery, groups)
+        banks = self.banks(gallery, groups=groups)
         rows = self._rows(*banks)
 
         def score(queries: Any) -> Scores:
@@ -127,14 +127,15 @@ class Corrector(Params):
         of_gallery = _Missing(type(self).__name__) if gallery_bank is None else Bank.of(gallery_bank)
         return self._rows(of_queries, of_gallery)(np.asarray(scores))
 
-    def _bias(self, queries: Bank, gallery: Bank) -> PerItem:
+    def _biases(self, queries: Bank, gallery: Bank) -> PerItem:
         raise NotImplementedError
 
     def _rows(self, queries: Bank, gallery: Bank) -> Callable[[Scores], Scores]:
-        bias = self._bias(queries, gallery)
+        bias = self._biases(queries, gallery)
         return lambda scores: np.asarray(_fits(scores, bias) - bias)
 
-    def _against(self, gallery: Any, groups: Any) -> tuple[Bank, Bank]:
+    def banks(self, gallery: Any, *, groups: Any = None) -> tuple[Bank, Bank]:
+        """Return the scores of the query bank and of the gallery bank against a gallery (n, d)."""
         if not hasattr(self, "banks_"):
             raise BadInput(f"{type(self).__name__} has no banks yet: call fit first")
         first, second = (
@@ -160,7 +161,7 @@ class Uncorrected(Corrector):
     def __init__(self, *, bank: int = BANK, seed: int = 0) -> None:
         self.bank, self.seed = bank, seed
 
-    def _bias(self, queries: Bank, gallery: Bank) -> PerItem:
+    def _biases(self, queries: Bank, gallery: Bank) -> PerItem:
         return np.zeros(queries.shape[1], dtype=np.float32)
 
 
@@ -172,7 +173,7 @@ class InvertedSoftmax(Corrector):
     def __init__(self, *, beta: float = 20.0, bank: int = BANK, seed: int = 0) -> None:
         self.beta, self.bank, self.seed = beta, bank, seed
 
-    def _bias(self, queries: Bank, gallery: Bank) -> PerItem:
+    def _biases(self, queries: Bank, gallery: Bank) -> PerItem:
         return log_mean_exp(queries, self.beta)
 
 
@@ -202,7 +203,7 @@ class CSLS(Corrector):
     def __init__(self, *, k: int = 10, bank: int = BANK, seed: int = 0) -> None:
         self.k, self.bank, self.seed = k, bank, seed
 
-    def _bias(self, queries: Bank, gallery: Bank) -> PerItem:
+    def _biases(self, queries: Bank, gallery: Bank) -> PerItem:
         return np.asarray(mean_of_largest(queries, self.k) / 2)
 
 
@@ -217,7 +218,7 @@ class NNN(Corrector):
     def __init__(self, *, k: int = 128, alpha: float = 0.75, bank: int = BANK, seed: int = 0) -> None:
         self.k, self.alpha, self.bank, self.seed = k, alpha, bank, seed
 
-    def _bias(self, queries: Bank, gallery: Bank) -> PerItem:
+    def _biases(self, queries: Bank, gallery: Bank) -> PerItem:
         return np.asarray(self.alpha * mean_of_largest(queries, self.k))
 
 
@@ -229,7 +230,7 @@ class DistributionNormalised(Corrector):
     def __init__(self, *, weight: float = 0.5, bank: int = BANK, seed: int = 0) -> None:
         self.weight, self.bank, self.seed = weight, bank, seed
 
-    def _bias(self, queries: Bank, gallery: Bank) -> PerItem:
+    def _biases(self, queries: Bank, gallery: Bank) -> PerItem:
         return np.asarray(self.weight * log_mean_exp(queries, 0.0))
 
 
@@ -270,14 +271,27 @@ class Fold:
     query_bank: Float[np.ndarray, "m d"]
     gallery_bank: Float[np.ndarray, "p d"]
     groups: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
+    _drawn: dict[tuple[int, int], tuple[Bank, Bank]] = field(default_factory=dict, repr=False, compare=False)
 
     def figures(self, corrector: Corrector, figure: str) -> Float[np.ndarray, " q"]:
-        """Return a figure of each query under a corrector, which is fitted on the fold's banks here."""
-        of_banks = None if self.groups is None else self.groups[:2]
-        corrector.fit(self.query_bank, self.gallery_bank, groups=of_banks)
-        score = corrector.against(self.gallery, groups=None if self.groups is None else self.groups[2])
-        ranks = rank_positives(lambda rows: score(self.queries[rows]), self.query_keys, self.gallery_keys)
-        return per_query(ranks)[figure]
+        """Return a figure of each query under a corrector with the fold's banks."""
+        scores = self.scores(corrector)
+        return per_query(rank_positives(scores, self.query_keys, self.gallery_keys))[figure]
+
+    def scores(self, corrector: Corrector) -> ScoreBlocks:
+        """Return a function from a slice of the queries to their scores, corrected with the fold's banks."""
+        correct = corrector._rows(*self._banks(corrector))
+        return lambda rows: correct(self.queries[rows] @ self.gallery.T)
+
+    def _banks(self, corrector: Corrector) -> tuple[Bank, Bank]:
+        """Return the banks against the gallery as the corrector would draw them, the same for all its settings."""
+        drawn = (corrector.bank, corrector.seed)
+        if drawn not in self._drawn:
+            plain = Uncorrected(bank=corrector.bank, seed=corrector.seed)
+            of_banks = None if self.groups is None else self.groups[:2]
+            plain.fit(self.query_bank, self.gallery_bank, groups=of_banks)
+            self._drawn[drawn] = plain.banks(self.gallery, groups=None if self.groups is None else self.groups[2])
+        return self._drawn[drawn]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -315,16 +329,16 @@ def tune(
     folds: Sequence[Fold],
     *,
     figure: str = "mrr",
-    errors: float = 1.0,
+    errors: float = 0.0,
     fallback: bool = True,
     fixed: Mapping[str, Any] | None = None,
 ) -> Tuned:
     """Try every setting of every corrector on the validation folds, and return the best, or none of them.
 
     The best has the largest mean of `figure` over the queries of all folds. It is taken when its paired gain over
-    the plain scores is more than `errors` standard errors (queries of one key count as one); otherwise "none" is:
-    a correction that cannot show on validation data that it helps is not applied; without `fallback`, to study a
-    corrector, it is. `mrr` tells settings apart with fewer queries than R@1. `fixed` are arguments of every corrector,
+    the plain scores is positive, and more than `errors` standard errors (queries of one key count as one); otherwise
+    "none" is: a correction that does not help on validation data is not applied. Without `fallback` it is, to study
+    a corrector. `mrr` tells settings apart with fewer queries than R@1. `fixed` are arguments of every corrector,
     such as the size of its bank.
 
     Raises `BadInput` without correctors or folds.

@@ -30,7 +30,7 @@ writes into its input and mixes exponentials with plain rows; here both are on o
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -63,10 +63,12 @@ class Bank:
     """Scores of a bank of m queries (or items) against a gallery of n items, given block by block.
 
     `block(rows, columns)` returns those scores as a fresh array; −∞ where a bank entry must not speak of an item.
+    What is asked of it twice (`log_mean_exp` with one β, by forty-nine settings) is computed once.
     """
 
     block: Callable[[slice, slice], Float[np.ndarray, "a b"]]
     shape: tuple[int, int]
+    _known: dict[tuple[str, float], np.ndarray] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def of(cls, scores: Any) -> "Bank":
@@ -111,6 +113,12 @@ class Bank:
         """Return one number an item, by a function of whole columns."""
         return np.concatenate([function(scores) for _, scores in self.columns()])
 
+    def known(self, name: str, parameter: float, compute: Callable[[], np.ndarray]) -> np.ndarray:
+        """Return what a name and a parameter identify, computed when it is first asked for."""
+        if (name, parameter) not in self._known:
+            self._known[name, parameter] = compute()
+        return self._known[name, parameter]
+
 
 def subsample(m: int, most: int, seed: int) -> Int[np.ndarray, " b"]:
     """Return the rows of a bank of m that are kept when it may have `most`: drawn by `seed`, in ascending order."""
@@ -140,7 +148,7 @@ def log_mean_exp(bank: Bank, beta: float) -> PerItem:
         mean = scores.sum(axis=0, dtype=np.float64) / heard.sum(axis=0)
         return np.asarray((top + np.log(mean) / beta).astype(scores.dtype))
 
-    return bank.reduced(of)
+    return bank.known("log_mean_exp", beta, lambda: bank.reduced(of))
 
 
 def mean_of_largest(bank: Bank, k: int) -> PerItem:
@@ -154,7 +162,7 @@ def mean_of_largest(bank: Bank, k: int) -> PerItem:
         mean = np.mean(scores, axis=0, where=np.isfinite(scores), dtype=np.float64)
         return np.asarray(mean.astype(scores.dtype))
 
-    return bank.reduced(of)
+    return bank.known("mean_of_largest", k, lambda: bank.reduced(of))
 
 
 def active_items(bank: Bank, k: int = 1) -> Bool[np.ndarray, " n"]:
@@ -162,11 +170,15 @@ def active_items(bank: Bank, k: int = 1) -> Bool[np.ndarray, " n"]:
     if k < 1:
         raise BadInput(f"k = {k}; expected at least 1")
     n = bank.shape[1]
-    active = np.zeros(n, dtype=np.bool_)
-    for _, scores in bank.rows():
-        first = scores.argmax(1) if k == 1 else np.argpartition(scores, -min(k, n), axis=1)[:, -min(k, n) :]
-        active[first] = True
-    return active
+
+    def found() -> Bool[np.ndarray, " n"]:
+        active = np.zeros(n, dtype=np.bool_)
+        for _, scores in bank.rows():
+            first = scores.argmax(1) if k == 1 else np.argpartition(scores, -min(k, n), axis=1)[:, -min(k, n) :]
+            active[first] = True
+        return active
+
+    return bank.known("active_items", k, found)
 
 
 def inverted_softmax(scores: Any, bank: Bank, *, beta: float) -> Scores:
