@@ -7,7 +7,7 @@ TORCH  ?=
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo data test lint types docs clean
+.PHONY: demo data test lint types clean
 
 demo: $(VENV)/.ready
 	$(BIN)/isthmus demo --out isthmus-demo
@@ -28,15 +28,22 @@ types: $(VENV)/.ready-dev
 $(VENV)/.ready: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "isthmus needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Try: make $(MAKECMDGOALS) PYTHON=python3.11")'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(PIP) install --quiet --retries 1 'pip>=25.1' 2>/dev/null \
-	  || { echo "isthmus: packages cannot be installed: no connection to the package index. Connect and run make again." >&2; exit 1; }
-	$(if $(TORCH),$(PIP) install --quiet 'torch==$(TORCH)')
-	$(PIP) install --quiet --editable '.[demo]'
+	@$(call install,'pip>=25.1')
+	@$(if $(TORCH),$(call install,'torch==$(TORCH)'))
+	@$(call install,--editable '.[demo]')
 	@touch $@
 
 $(VENV)/.ready-dev: $(VENV)/.ready
-	$(PIP) install --quiet --group dev
+	@$(call install,--group dev)
 	@touch $@
+
+# What pip says is kept for the case that it is not the connection.
+define install
+$(PIP) install --quiet --retries 1 $(1) >$(VENV)/pip.log 2>&1 || { \
+  if grep -qiE 'connection|name resolution|network|no matching distribution|timed out' $(VENV)/pip.log; \
+  then echo "isthmus: packages cannot be installed: no connection to the package index. Connect and run make again." >&2; \
+  else cat $(VENV)/pip.log >&2; fi; exit 1; }
+endef
 
 clean:
 	rm -rf $(VENV) isthmus-demo

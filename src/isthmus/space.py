@@ -364,6 +364,8 @@ class Space:
         `encoder` when it is not one that `isthmus.encoders.load` knows. Raises `WrongFingerprint` when it is not
         the encoder that the map was fitted on.
         """
+        if isinstance(items, str | bytes):
+            raise BadInput(f"{items[:60]!r} is one item; encode takes a list of items, such as [{items[:20]!r}]")
         each = self._map(modality)
         if encoder is None:
             encoder = self._encoder(modality, device)

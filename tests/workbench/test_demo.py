@@ -110,6 +110,29 @@ def test_second_run_encodes_nothing_and_finds_the_same(ran, tmp_path):
         assert second[part] == first[part]
 
 
+def test_files_of_others_stay(tmp_path):
+    (tmp_path / "metrics.json").write_text("mine")
+    with pytest.raises(BadInput, match=r"holds metrics\.json, and no store of a demo: choose another folder"):
+        demo(colours(), out=tmp_path, encoders=encoders(), settings=QUICK)
+    assert [p.name for p in tmp_path.iterdir()] == ["metrics.json"]
+
+
+def test_items_with_relatives_in_the_training_are_counted_apart(ran, tmp_path):
+    assert ran[1]["relatives"] == {}, "a source that knows no relatives"
+    world = colours()
+    related = [
+        dataclasses.replace(r, meta={**r.meta, "relatives": f"r{i % 20}" if i < 40 else f"alone {i}"})
+        for i, r in enumerate(world.of("image"))
+    ]
+    world = dataclasses.replace(world, records=[*related, *world.of("text")])
+    metrics = demo(world, out=tmp_path / "out", encoders=encoders(), settings=QUICK)
+    found = metrics["relatives"]["text_to_image"]
+    assert found["with"]["n"] + found["without"]["n"] == 12 and found["with"]["n"] > 0
+    mean = sum(found[part]["n"] * found[part]["r@5"] for part in found) / 12
+    assert math.isclose(mean, metrics["text_to_image"]["en"]["r@5"])
+    assert "the item has a relative in the training" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+
+
 def test_items_that_left_the_source_are_not_used(tmp_path):
     demo(colours(), out=tmp_path / "out", encoders=encoders(), settings=QUICK)
     fewer = demo(colours(n=30), out=tmp_path / "out", encoders=encoders(), settings=QUICK)

@@ -85,7 +85,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     except (IsthmusError, CycloptsError) as error:
         _fail(error, 2)
     except KeyboardInterrupt:
-        _fail("stopped; what was finished is kept, and the same command goes on from there", 1)
+        _fail("stopped; what was written is whole, and the same command goes on from it", 1)
     except BrokenPipeError:  # the reader (head, less) has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it flushes at exit
         sys.exit(0)

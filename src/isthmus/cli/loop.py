@@ -24,6 +24,7 @@ def embed(
     *,
     encoder: Annotated[list[str], Repeated],
     out: Path,
+    repair: Annotated[bool, Parameter(negative="")] = False,
     options: Common = common,
 ) -> int:
     """Encode a data set or a folder into a store; again, it goes on where it stopped.
@@ -32,6 +33,7 @@ def embed(
         source: Name of a data set (see `isthmus data list`) or a folder.
         encoder: Which encoder takes which modality, such as image=efficientnet_lite0; repeat for more.
         out: Folder of the store.
+        repair: Drop the damaged parts of the store first, so that their vectors are made again.
         options: Device, batch size, seed, JSON.
     """
     from isthmus.workbench.embed import embed as run
@@ -44,6 +46,7 @@ def embed(
             out=out,
             batch_size=options.batch_size,
             device=options.device,
+            repair=repair,
             progress=progress,
         )
     status = store.status()

@@ -14,7 +14,9 @@ class DataCard:
     how much there is. `split` and `near_duplicates` are the rules by which `isthmus.data.splits.holdout` and the
     data set itself keep like with like. `by_path` marks sources that are opened by a path, not by their name;
     `schemes` are the prefixes of the `uri` of its records. `demo` names the variants of a modality that
-    `isthmus demo` takes, the most important first; a modality that it does not name comes whole.
+    `isthmus demo` takes, the most important first; a modality that it does not name comes whole. `relatives` says
+    what items have in common whose records have the same ``relatives`` in their meta: they are no near-duplicates,
+    but a space that was trained on one has an easier time with the other, and `isthmus demo` counts them apart.
     """
 
     name: str
@@ -31,6 +33,7 @@ class DataCard:
     schemes: tuple[str, ...]
     by_path: bool = False
     demo: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    relatives: str = ""
 
     def __post_init__(self) -> None:
         wanted = ("name", "title", "licence", "counts", "modalities", "split", "near_duplicates", "schemes")

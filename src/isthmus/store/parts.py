@@ -62,7 +62,7 @@ def read(folder: Path, part: Part, fingerprint: Fingerprint, columns: Sequence[s
     holds vectors of another encoder than the manifest says.
     """
     path = folder / part["file"]
-    mend = f"Store.repair() drops the {part['rows']} rows of such a part, and the next embed makes them again"
+    mend = f"embed with --repair makes the {part['rows']} rows of such a part again"
     try:
         if (size := path.stat().st_size) != part["bytes"]:
             raise BadInput(f"it has {size} bytes, {part['bytes']} were written")

@@ -64,13 +64,22 @@ class Store:
 
     @classmethod
     def open_or_create(cls, path: str | Path, *, source: Mapping[str, Any]) -> "Store":
-        """Open the store of a folder, or make one. Raises `BadInput` when it holds another source, by its name."""
+        """Open the store of a folder, or make one.
+
+        Raises `BadInput` when it holds another source, by its name, or a folder that lies elsewhere (``by_path``).
+        """
         if not (Path(path) / MANIFEST).exists():
             return cls.create(path, source=source)
         store = cls.open(path)
         held = store.manifest["source"].get("name")
         if held != source.get("name"):
             raise BadInput(f"{path} holds {held!r}, not {source.get('name')!r}: one store has one source")
+        root = store.manifest["source"].get("root")
+        if source.get("by_path") and root != source.get("root"):
+            raise BadInput(
+                f"{path} holds the folder {root}, not {source.get('root')}: one store has one source. If the folder "
+                "has moved, embed it into a new store"
+            )
         return store
 
     def refresh(self) -> None:

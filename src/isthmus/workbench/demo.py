@@ -29,7 +29,7 @@ from isthmus.store.store import Store
 from isthmus.workbench.align import align
 from isthmus.workbench.diagnose import diagnose
 from isthmus.workbench.embed import embed
-from isthmus.workbench.evaluate import evaluate
+from isthmus.workbench.evaluate import Measured, evaluate
 from isthmus.workbench.report_page import render
 from isthmus.workbench.report_page.gather import METRICS, page_of
 from isthmus.workbench.search import build_index
@@ -45,6 +45,7 @@ WEIGHTS: Mapping[str, float] = {"en": 8.0}
 """English names are drawn eight times as often: on validation concepts +0.5 points of English R@1 over four times, and
 −0.3 points of R@10 in the mean of the languages."""
 
+RESULTS = ("metrics.json", "report.html")
 SUMS = ("raw_encoder", "total")
 """Entries of `seconds` that are sums of others."""
 
@@ -80,11 +81,13 @@ def demo(
     spent inside the encoders in this call, by modality: that of what was not in the store already.
 
     Raises `BadInput` before any work when the source has fewer than two modalities with an encoder, or fewer than
-    ten items that have all of them, or when the store in `out` was filled by other encoders.
+    ten items that have all of them, when the store in `out` was filled by other encoders, or when `out` holds files
+    under the names of ours without a store.
     """
     if splits < 1:
         raise BadInput(f"splits = {splits}; expected at least 1")
     out, clock = Path(out), _Clock()
+    _ours(out)
     with clock("load"):
         source = data if isinstance(data, DataSet) else sources.load(data)
         modalities = _modalities(source, encoders)
@@ -98,11 +101,12 @@ def demo(
     if held_out < 2:
         raise BadInput(f"{source.name} has {len(groups)} items with all of {', '.join(modalities)}; the demo needs 10")
     # an earlier run's results must not stand beside this run's space, should it be stopped half way
-    for stale in ("metrics.json", "report.html"):
+    for stale in RESULTS:
         (out / stale).unlink(missing_ok=True)
 
     found: list[Figures] = []
     means: list[Figures] = []
+    apart: list[Figures] = []
     for k in range(splits):
         split = holdout(list(groups), list(groups.values()), split=k, n=held_out)
         with clock("align" if k == 0 else "other splits"):
@@ -118,9 +122,10 @@ def demo(
                 progress=_followed(progress, f" {k + 1}/{splits}" if splits > 1 else ""),
             )
         with clock("evaluate" if k == 0 else "other splits"):
-            rows, mean = _evaluate(store, space_k, modalities, source, split, seed)
+            rows, mean, relatives = _evaluate(store, space_k, modalities, source, split, seed)
             found.append(rows)
             means.append(mean)
+            apart.append(relatives)
         if k == 0:
             space, first = space_k, split
             with clock("diagnose"):
@@ -132,6 +137,7 @@ def demo(
         **found[0],
         "mean_over_languages": means[0],
         "over_splits": _over_splits(found, means),
+        "relatives": apart[0],
         "diagnostics": diagnosis,
         "data": source.name,
         "splits": splits,
@@ -146,6 +152,7 @@ def demo(
             keys=first.test,
             diagnosis=diagnosis,
             over_splits=metrics["over_splits"] if splits > 1 else None,
+            relatives=(source.card.relatives, apart[0]),
             splits=splits,
             facts=_facts(source),
             split_rule=f"{held_out} items: {source.card.split} (split 0); {len(first.dropped)} near-duplicates of "
@@ -236,6 +243,13 @@ def _encoder(modality: str, encoder: Any, device: str) -> Any:
     return encoder if hasattr(encoder, "fingerprint") else wrap(encoder, modality=modality)
 
 
+def _ours(out: Path) -> None:
+    """Refuse a folder that holds somebody else's files under the names of ours."""
+    foreign = [name for name in RESULTS if (out / name).exists() and not (out / "store" / MANIFEST).exists()]
+    if foreign:
+        raise BadInput(f"{out} holds {' and '.join(foreign)}, and no store of a demo: choose another folder")
+
+
 def _same_encoders(path: Path, wanted: Mapping[str, Any]) -> None:
     """Refuse a store that other encoders have filled, before any work: a space is fitted on vectors of one make."""
     if not (path / MANIFEST).exists():
@@ -276,24 +290,52 @@ def _directions(modalities: Sequence[str]) -> list[tuple[str, str]]:
 
 def _evaluate(
     store: Store, space: Space, modalities: Sequence[str], source: DataSet, split: Split, seed: int
-) -> tuple[Figures, Figures]:
-    """Return {direction: {variant: figures}}, variants in the order of the data set's card, and {direction: mean}."""
+) -> tuple[Figures, Figures, Figures]:
+    """Return {direction: {variant: figures}}, {direction: mean}, and {direction: {"with", "without": figures}}.
+
+    Variants come in the order of the data set's card; the last are the figures of the first variant, for the items
+    with relatives in the training and for those without.
+    """
     found: Figures = {}
     means: Figures = {}
+    queries: dict[str, Mapping[str, Measured]] = {}
     for a, b in combinations(modalities, 2):
-        evaluation = evaluate(store, space=space, pair=f"{a}:{b}", keys=split.test, seed=seed).to_json()
-        found |= evaluation["directions"]
-        means |= evaluation["mean"]
+        evaluation = evaluate(store, space=space, pair=f"{a}:{b}", keys=split.test, seed=seed)
+        queries |= evaluation.queries
+        found |= evaluation.to_json()["directions"]
+        means |= evaluation.to_json()["mean"]
     known = dict.fromkeys((*chain(*source.card.demo.values()), *source.card.variants))
     place = {variant: i for i, variant in enumerate(known)}
     ordered = {
         name: dict(sorted(rows.items(), key=lambda row: place.get(row[0], len(place)))) for name, rows in found.items()
     }
-    return ordered, means
+    return (
+        ordered,
+        means,
+        _relatives({name: queries[name][next(iter(ordered[name]))] for name in ordered}, source, split),
+    )
+
+
+def _relatives(measured: Mapping[str, Measured], source: DataSet, split: Split) -> Figures:
+    """Return the figures of each direction for items with and without relatives in the training, where there are."""
+    family = {r.key: r.meta["relatives"] for r in source.records if r.meta.get("relatives")}
+    trained = {name for key, name in family.items() if key in split.train}
+    found: Figures = {}
+    for direction, one in measured.items():
+        related = np.array([family.get(key) in trained for key in one.keys.tolist()])
+        if related.any() and not related.all():
+            found[direction] = {
+                name: {"n": int(rows.sum())} | {m: float(one.figures[m][rows].mean()) for m in METRICS}
+                for name, rows in (("with", related), ("without", ~related))
+            }
+    return found
 
 
 def _over_splits(found: Sequence[Figures], means: Sequence[Figures]) -> Figures:
-    """Return, for each direction and variant and for the mean over variants, means over splits with deviations."""
+    """Return, for each direction and variant and for the mean over variants, means over splits with deviations.
+
+    A deviation is None where one split alone was measured.
+    """
     over: Figures = {}
     for name in found[0]:
         # a variant that a small split could not measure is averaged over the others
@@ -301,7 +343,7 @@ def _over_splits(found: Sequence[Figures], means: Sequence[Figures]) -> Figures:
         cells["mean_over_languages"] = [mean[name] for mean in means]
         over[name] = {
             code: {m: float(np.mean([row[m] for row in rows])) for m in METRICS}
-            | {f"{m}_sd": float(np.std([row[m] for row in rows], ddof=len(rows) > 1)) for m in METRICS}
+            | {f"{m}_sd": float(np.std([row[m] for row in rows], ddof=1)) if len(rows) > 1 else None for m in METRICS}
             for code, rows in cells.items()
         }
     return over

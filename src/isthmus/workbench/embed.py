@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from isthmus import data
-from isthmus.core.errors import BadInput, IsthmusError
+from isthmus.core.errors import BadInput, IsthmusError, MissingExtra
 from isthmus.core.progress import Progress, silent
 from isthmus.data import DataSet
 from isthmus.data.records import Record
@@ -33,6 +33,7 @@ def embed(
     out: str | Path,
     batch_size: int = 64,
     device: str = "cpu",
+    repair: bool = False,
     progress: Progress = silent,
 ) -> Store:
     """Encode a data set or folder into a store, and return the store.
@@ -40,9 +41,11 @@ def embed(
     `encoders` maps a modality to the name of an encoder, to an encoder object, or to any callable from a list
     of items to an (n, d) array. What the store holds already, with the same content and the same encoder, is
     not encoded again: after a kill at any moment the same call goes on where it stopped. An item that cannot
-    be read or encoded is set aside in ``rejected.parquet`` with its reason.
+    be read or encoded is set aside in ``rejected.parquet`` with its reason. With `repair` damaged parts of the store
+    are dropped first, so that their vectors are made again.
 
-    Raises `BadInput` before any work when the source is empty or lacks a modality that an encoder wants.
+    Raises `BadInput` before any work when the source is empty or lacks a modality that an encoder wants, and
+    `MissingExtra` when a package is absent that reads or encodes one of them.
     """
     if batch_size < 1:
         raise BadInput(f"batch_size = {batch_size}; expected at least 1")
@@ -52,7 +55,11 @@ def embed(
     if absent := sorted(set(encoders) - set(dataset.modalities)):
         raise BadInput(f"{dataset.name} has no {', '.join(absent)}; it has {', '.join(dataset.modalities)}")
     ready = {m: _ready(m, encoder, device) for m, encoder in encoders.items()}
+    for modality in ready:  # the first modality may take an hour before the second one's package is missed
+        _load(dataset.of(modality)[0])
     store = Store.open_or_create(out, source=dataset.describe())
+    if repair:
+        store.repair()
     if dataset.set_aside:
         store.set_aside(dataset.set_aside)
     for modality, encoder in ready.items():
@@ -118,6 +125,8 @@ def _batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
 def _load(record: Record) -> Any:
     try:
         return record.load()
+    except MissingExtra:  # not the item's fault, and no other item will fare better
+        raise
     except IsthmusError as error:
         return error
 

@@ -56,6 +56,7 @@ def page_of(
     diagnosis: Mapping[str, Any],
     over_splits: Mapping[str, Any] | None = None,
     splits: int = 1,
+    relatives: tuple[str, Mapping[str, Any]] = ("", {}),
     facts: Sequence[tuple[str, Sequence[tuple[str, str]]]] = (),
     split_rule: str = "",
 ) -> dict[str, Any]:
@@ -63,8 +64,9 @@ def page_of(
 
     `figures` maps a direction (asking, offered) to {variant: {n, metric, intervals: {metric: [low, high]}}}, the most
     important variant first; `means` maps its name to the mean over variants, `over_splits` to {variant or
-    "mean_over_languages": {metric, metric_sd}}; `diagnosis` is what `diagnose` returns; `facts` are blocks of (term,
-    text) on how it was made.
+    "mean_over_languages": {metric, metric_sd}}; `relatives` says what relatives are and maps a direction to the
+    figures of its first variant {"with", "without": {n, metric}}; `diagnosis` is what `diagnose` returns; `facts` are
+    blocks of (term, text) on how it was made.
     """
     modalities = list(dict.fromkeys(m for direction in figures for m in direction))
     codes = list(dict.fromkeys(code for rows in figures.values() for code in rows))
@@ -72,7 +74,10 @@ def page_of(
     sides = sides_of(store, space, modalities, keys)
     root = store.manifest["source"].get("root")
     shelf = Shelf(sides, variants, Path(root) if root else None)
-    directions = [_direction(sides, d, rows, means[f"{d[0]}_to_{d[1]}"]) for d, rows in figures.items()]
+    directions = [
+        _direction(sides, d, rows, means[f"{d[0]}_to_{d[1]}"]) | {"relatives": _related(relatives, d, rows, variants)}
+        for d, rows in figures.items()
+    ]
     source = store.manifest["source"]
     page = {
         "title": source.get("title") or source.get("name") or "A space",
@@ -125,6 +130,23 @@ def _direction(
         "mean": dict(mean),
         "chance": {m: _chance(len(gallery), round(float(positives)), int(m.removeprefix("r@"))) for m in METRICS},
     }
+
+
+def _related(
+    relatives: tuple[str, Mapping[str, Any]], direction: Direction, rows: Mapping[str, Any], variants: Mapping[str, Any]
+) -> str:
+    """Say what the figures are for items with and without relatives in the training."""
+    what, found = relatives
+    parts = found.get(f"{direction[0]}_to_{direction[1]}")
+    if not parts:
+        return ""
+    near, far = parts["with"], parts["without"]
+    which = f"{variants[next(iter(rows))]['label']}: of" if len(rows) > 1 else "Of"
+    return (
+        f"{which} {near['n']:,} queries the item has a relative in the training ({what}); {near['r@1']:.0%} of them "
+        f"find their answer first, {near['r@10']:.0%} among the first ten. Of the other {far['n']:,} it is "
+        f"{far['r@1']:.0%} and {far['r@10']:.0%}."
+    )
 
 
 def _chance(n: int, positives: int, k: int) -> float:

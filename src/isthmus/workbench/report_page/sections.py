@@ -243,6 +243,7 @@ def _figures(page: Part) -> list[Node]:
                 f"{direction['candidates']:,} candidates.",
                 class_="explain",
             ),
+            tag("p", direction["relatives"], class_="explain") if direction.get("relatives") else None,
             tag("div", tag("figure", plot), _figure_table(direction, metrics, variants), class_="pair"),
         ]
     splits = page.get("over_splits")
