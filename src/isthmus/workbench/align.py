@@ -74,6 +74,7 @@ def align(
             "source": store.manifest["source"],
             "items": len(shared),
             "records": {m: len(v.x) for m, v in vectors.items()},
+            "keys": sorted(str(key) for key in shared),  # what a correction's banks may be taken from
         },
     }
     space = Space(maps=maps, card=card)

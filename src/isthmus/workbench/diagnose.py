@@ -15,9 +15,8 @@ from isthmus.metrics.hubness import hubness_skewness, k_occurrence, orphan_share
 from isthmus.metrics.similarity import linear_cka
 from isthmus.metrics.vectors import unit
 from isthmus.space import Space
-from isthmus.store.rows import Vectors
 from isthmus.store.store import Store
-from isthmus.workbench.evaluate import in_space, opened, variant_rows
+from isthmus.workbench.sides import Side, in_space, opened, variant_rows
 
 __all__ = ["diagnose"]
 
@@ -25,8 +24,6 @@ SAMPLE = 5000
 """Vectors, pairs or queries of one figure at most: its cost grows with their number, its precision hardly."""
 NEIGHBOURS = 10
 HUBS = 8
-
-Side = tuple[Vectors, Float[np.ndarray, "n d"]]
 
 
 def diagnose(

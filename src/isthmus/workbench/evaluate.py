@@ -8,7 +8,7 @@ queries or its own gallery; those of the other modality stay together, all right
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import quote
 
 import numpy as np
@@ -17,18 +17,19 @@ from jaxtyping import Float, Int
 from isthmus.core.errors import BadInput, NotFound
 from isthmus.core.progress import Progress, silent
 from isthmus.metrics.bootstrap import Paired, bootstrap_means, paired_test, percentiles
-from isthmus.metrics.retrieval import per_query, retrieval_ranks
+from isthmus.metrics.retrieval import per_query, rank_positives, retrieval_ranks
+from isthmus.metrics.vectors import blocks
 from isthmus.space import Space
 from isthmus.store.disk import atomic, write_json
 from isthmus.store.rows import Vectors
 from isthmus.store.store import Store
+from isthmus.workbench.correct import Direction, Piece, cross_fitted, untrained
+from isthmus.workbench.sides import in_space, opened, two, variant_rows
 
-__all__ = ["FIGURES", "Evaluation", "Measured", "compare", "evaluate", "in_space", "opened", "variant_rows"]
+__all__ = ["FIGURES", "Evaluation", "Measured", "compare", "evaluate"]
 
 FIGURES = ("r@1", "r@5", "r@10", "mrr", "map", "ndcg@10")
 LEVEL = 0.95
-ALL = "all"
-"""Name of the only variant, where records have none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +63,8 @@ class Evaluation:
     space: str
     seed: int
     queries: Mapping[str, Mapping[str, Measured]] = field(repr=False, compare=False)
+    correction: Mapping[str, Any] | None = None
+    """What the scores were corrected by, with the means without it (``raw``), or None."""
 
     def to_json(self) -> dict[str, Any]:
         """Return everything but the figures of single queries, as JSON values."""
@@ -76,6 +79,7 @@ class Evaluation:
             "mean": {d: dict(m) for d, m in self.mean.items()},
             "skipped": dict(self.skipped),
             "notes": list(self.notes),
+            **({} if self.correction is None else {"correction": dict(self.correction)}),
         }
 
 
@@ -85,6 +89,7 @@ def evaluate(
     space: Space | str | Path,
     pair: str = "text:image",
     keys: Collection[str] | None = None,
+    correct: str = "none",
     out: str | Path | None = None,
     seed: int = 0,
     n_boot: int = 1000,
@@ -98,14 +103,22 @@ def evaluate(
     percentile bootstraps over keys, `n_boot` draws of `seed`, the same draws for all figures and variants.
     `ndcg@10`, `map` and `mrr` beside R@k, all in [0, 1].
 
+    `correct` takes hubs out of the scores by name (``is``, ``dual_is``, ``nnn``, …; `workbench.correct`). Its banks are
+    the items that the space was trained on, never those measured, so that without `keys` the others are measured. Each
+    half of the queries is corrected with settings chosen on the other half; ``correction`` says which, and holds the
+    means of the plain scores on the same queries.
+
     With `out` the folder gets ``metrics.json`` and, for each direction and variant, a TREC ``.run`` (the first
     `depth` candidates of each query) and ``.qrels``; white space and % in ids are percent-encoded there.
 
     Raises `BadInput` for a pair that is not two modalities, vectors the space does not accept, or fewer than two
-    items that both modalities have; `NotFound` for a modality that the store or the space lacks.
+    items that both modalities have, and with `correct` for a space that does not name its training items; `NotFound`
+    for a modality that the store or the space lacks, or an unknown correction.
     """
     store, space = opened(store, space)
-    a, b = _two(pair)
+    a, b = two(pair)
+    if correct != "none":
+        return _corrected(store, space, (a, b), keys, correct, out, seed, n_boot, depth, progress)
     sides = {m: in_space(store, space, m, keys) for m in (a, b)}
     (first, x), (second, y) = sides[a], sides[b]
     shared = set(first.keys.tolist()) & set(second.keys.tolist())
@@ -134,22 +147,107 @@ def evaluate(
                 _write_trec(folder / f"{quote(name, safe='')}.{quote(variant, safe='')}", asking, offered, depth)
             done += 1
             progress("evaluate", done, 2 * len(rows))
+    return _finished(store, space, pair, queries, skipped, _notes(store, space, keys), seed, n_boot, folder)
+
+
+def _finished(
+    store: Store,
+    space: Space,
+    pair: str,
+    queries: Mapping[str, Mapping[str, Measured]],
+    skipped: Mapping[str, str],
+    notes: tuple[str, ...],
+    seed: int,
+    n_boot: int,
+    folder: Path | None,
+    correction: Mapping[str, Any] | None = None,
+) -> Evaluation:
     tables = {name: _table(variants, seed, n_boot) for name, variants in queries.items()}
     evaluation = Evaluation(
         pair=pair,
         directions={name: variants for name, (variants, _) in tables.items()},
         mean={name: mean for name, (_, mean) in tables.items()},
         skipped=skipped,
-        notes=_notes(store, space, keys),
+        notes=notes,
         store=str(store.manifest["source"].get("name", store.path)),
         space=space.digest,
         seed=seed,
         queries=queries,
+        correction=correction,
     )
     if folder is not None:
         # last: where there is a metrics.json, the run and qrels are whole
         write_json(folder / "metrics.json", evaluation.to_json())
     return evaluation
+
+
+def _corrected(
+    store: Store,
+    space: Space,
+    modalities: tuple[str, str],
+    keys: Collection[str] | None,
+    name: str,
+    out: str | Path | None,
+    seed: int,
+    n_boot: int,
+    depth: int,
+    progress: Progress,
+) -> Evaluation:
+    """Measure with the scores corrected, on `keys` or on all items that the space was not trained on."""
+    a, b = modalities
+    sides = {m: in_space(store, space, m, None) for m in modalities}
+    measured = untrained(space, sides) if keys is None else set(keys)
+    if len(measured) < 2:
+        raise BadInput(f"{a}:{b}: the space was trained on all but {len(measured)} items that have both; 2 are needed")
+    folder = None if out is None else Path(out)
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+    after: dict[str, dict[str, Measured]] = {}
+    before: dict[str, dict[str, Measured]] = {}
+    record: dict[str, Any] = {"name": name, "directions": {}}
+    skipped: dict[str, str] = {}
+    for done, (asking, offered) in enumerate(((a, b), (b, a)), start=1):
+        way = f"{asking}_to_{offered}"
+        found = cross_fitted(name, space, sides, asking, offered, measured)
+        record["directions"][way] = found.to_json()
+        after[way], before[way] = {}, {}
+        for variant in dict.fromkeys(piece.variant for piece in found.pieces):
+            pieces = [piece for piece in found.pieces if piece.variant == variant]
+            if sum(len(piece.rows) for piece in pieces) < 2:
+                skipped[variant] = "1 item has both modalities, at least 2 are needed"
+                continue
+            after[way][variant] = _merged(found, pieces, "after")
+            before[way][variant] = _merged(found, pieces, "before")
+            if folder is not None:
+                _write_corrected(folder / f"{quote(way, safe='')}.{quote(variant, safe='')}", found, pieces, depth)
+        progress("evaluate", done, 2)
+    record["raw"] = {way: _table(variants, seed, n_boot)[1] for way, variants in before.items()}
+    notes: tuple[str, ...] = ()
+    if keys is None:
+        notes = (f"measured are the {len(measured)} items that the space was not trained on: the others are the banks",)
+    return _finished(store, space, f"{a}:{b}", after, skipped, notes, seed, n_boot, folder, record)
+
+
+def _merged(found: Direction, pieces: Sequence[Piece], when: Literal["before", "after"]) -> Measured:
+    """Return the figures of the queries of both halves."""
+    ids, keys, figures = [], [], []
+    for piece in pieces:
+        of = found.asking.keys[piece.rows]
+        ranks = rank_positives(getattr(piece, when), of, found.offered.keys[piece.offered], tie=piece.tie)
+        ids.append(found.asking.ids[piece.rows])
+        keys.append(of)
+        figures.append(per_query(ranks))
+    rows = np.concatenate([piece.rows for piece in pieces])
+    order = np.argsort(rows)
+    variants = found.asking.variants[rows[0]] if len(set(found.asking.variants.tolist())) > 1 else None
+    asked = len(found.asking) if variants is None else int((found.asking.variants == variants).sum())
+    return Measured(
+        ids=np.concatenate(ids)[order],
+        keys=np.concatenate(keys)[order],
+        figures={name: np.concatenate([f[name] for f in figures])[order] for name in figures[0]},
+        gallery=len(pieces[0].offered),
+        unmatched=asked - len(rows),
+    )
 
 
 def compare(
@@ -171,52 +269,6 @@ def compare(
             test = paired_test(one.figures[figure], other.figures[figure], clusters=one.keys, seed=seed)
             found.setdefault(name, {})[variant] = test
     return found
-
-
-# ------------------------------------------------------------------ what diagnose needs too
-
-
-def opened(store: Store | str | Path, space: Space | str | Path) -> tuple[Store, Space]:
-    """Return the store and the space, opened where paths were given."""
-    return (
-        store if isinstance(store, Store) else Store.open(store),
-        space if isinstance(space, Space) else Space.load(space),
-    )
-
-
-def in_space(
-    store: Store, space: Space, modality: str, keys: Collection[str] | None
-) -> tuple[Vectors, Float[np.ndarray, "n d"]]:
-    """Return the stored records of a modality and their vectors in the space.
-
-    Of several encoders the one that the space accepts is taken. Raises `NotFound` for a modality that the store or
-    the space lacks, `WrongFingerprint` for vectors the space does not accept, `BadInput` when no record has a key
-    of `keys`.
-    """
-    if modality not in store.modalities():
-        raise NotFound.named("modality", modality, store.modalities(), f"in {store.path}")
-    if modality not in space.maps:
-        raise NotFound.named("modality", modality, space.maps, "in this space")
-    accepted = space.maps[modality].fingerprint.column
-    has = any(part["column"] == accepted and part["modality"] == modality for part in store.parts)
-    if not has:
-        space.accepts(modality, store.fingerprint(modality))
-    vectors = store.vectors(modality, accepted, keys)
-    if not len(vectors):
-        raise BadInput(f"{store.path} has no {modality} record of the {len(keys or ())} keys given")
-    return vectors, space.transform(modality, vectors.x, fingerprint=vectors.fingerprint)
-
-
-def variant_rows(first: Vectors, second: Vectors) -> dict[str, tuple[Int[np.ndarray, " n"], Int[np.ndarray, " m"]]]:
-    """Cut two modalities by the variants of the one that has more: {variant: (rows of first, rows of second)}."""
-    names = [sorted(set(v.variants.tolist())) for v in (first, second)]
-    side = int(len(names[1]) > len(names[0]))
-    cut = {}
-    for name in names[side]:
-        rows = [np.arange(len(first)), np.arange(len(second))]
-        rows[side] = np.flatnonzero((first, second)[side].variants == name)
-        cut[name or ALL] = (rows[0], rows[1])
-    return cut
 
 
 # ------------------------------------------------------------------ steps
@@ -241,13 +293,6 @@ class _Part:
     def matched(self, other: "_Part") -> "_Part":
         """Leave out what has no partner in the other part."""
         return _Part(self.of, self.x, self.rows[np.isin(self.keys, other.keys)])
-
-
-def _two(pair: str) -> tuple[str, str]:
-    names = pair.split(":")
-    if len(names) != 2 or not all(names) or names[0] == names[1]:
-        raise BadInput(f"pair {pair!r} must be two different modalities, such as text:image")
-    return names[0], names[1]
 
 
 def _measurable(
@@ -316,16 +361,41 @@ def _write_trec(stem: Path, asking: _Part, offered: _Part, depth: int) -> None:
 
     known = asking.matched(offered)
     scores, found = exact_search(known.x[known.rows], offered.x[offered.rows], k=depth)
-    names, docs = _trec_names(known.ids), _trec_names(offered.ids)
+    _write_run(stem, scores, found, (known.ids, known.keys), (offered.ids, offered.keys))
+
+
+def _write_corrected(stem: Path, found: Direction, pieces: Sequence[Piece], depth: int) -> None:
+    offered = pieces[0].offered
+    scores, ids = [], []
+    for piece in pieces:
+        for part in blocks(len(piece.rows), len(offered)):
+            table = piece.after(part)
+            best = np.argsort(-table, axis=1, kind="stable")[:, :depth]
+            ids.append(best)
+            scores.append(np.take_along_axis(table, best, axis=1))
+    rows = np.concatenate([piece.rows for piece in pieces])
+    asked, docs = ((v.ids[i], v.keys[i]) for v, i in ((found.asking, rows), (found.offered, offered)))
+    _write_run(stem, np.concatenate(scores), np.concatenate(ids), asked, docs)
+
+
+def _write_run(
+    stem: Path,
+    scores: np.ndarray,
+    found: np.ndarray,
+    asked: tuple[np.ndarray, np.ndarray],
+    offered: tuple[np.ndarray, np.ndarray],
+) -> None:
+    """Write scores and places (q, k) of what was found; `asked` and `offered` are (ids, keys)."""
+    names, docs = _trec_names(asked[0]), _trec_names(offered[0])
     with atomic(stem.with_name(stem.name + ".run")) as path, path.open("w", encoding="utf-8") as file:
         for query, row, columns in zip(names, scores.tolist(), found.tolist(), strict=True):
             file.writelines(
                 f"{query} Q0 {docs[j]} {rank} {score:.9g} isthmus\n"
                 for rank, (j, score) in enumerate(zip(columns, row, strict=True), start=1)
             )
-    order = np.argsort(offered.keys, kind="stable")
-    ordered = offered.keys[order]
-    starts, stops = (np.searchsorted(ordered, known.keys, side=side) for side in ("left", "right"))
+    order = np.argsort(offered[1], kind="stable")
+    ordered = offered[1][order]
+    starts, stops = (np.searchsorted(ordered, asked[1], side=side) for side in ("left", "right"))
     with atomic(stem.with_name(stem.name + ".qrels")) as path, path.open("w", encoding="utf-8") as file:
         for query, start, stop in zip(names, starts, stops, strict=True):
             file.writelines(f"{query} 0 {docs[j]} 1\n" for j in order[start:stop])

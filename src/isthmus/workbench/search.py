@@ -8,6 +8,8 @@ from isthmus.core.progress import Progress, silent
 from isthmus.index.index import Index
 from isthmus.space import Space
 from isthmus.store.store import Store
+from isthmus.workbench.correct import Items, corrections, trained_keys
+from isthmus.workbench.sides import in_space
 
 __all__ = ["build_index"]
 
@@ -19,12 +21,19 @@ def build_index(
     out: str | Path,
     modalities: Collection[str] | None = None,
     keys: Collection[str] | None = None,
+    correct: str = "none",
     progress: Progress = silent,
 ) -> Index:
     """Map the vectors of a store through a space and write them as an index that carries the space with it.
 
     Every modality that both the store and the space know goes in, or only `modalities`. Vectors whose
     fingerprint the space does not accept are refused, with the fields that differ.
+
+    `correct` takes hubs out of every search by name (``is``, ``dual_is``, ``nnn``, ``csls``, ``dn``): its banks are the
+    items that the space was trained on, its settings are chosen on those that it was not, and where nothing helps
+    there the scores stay plain; `Index.correction` says what was chosen (`workbench.correct.corrections`). A search
+    costs what it did. Raises `BadInput` for a correction that is no number an item, or a space that does not name
+    its training items.
     """
     store = store if isinstance(store, Store) else Store.open(store)
     space = space if isinstance(space, Space) else Space.load(space)
@@ -36,4 +45,10 @@ def build_index(
             f"the space maps {sorted(space.maps)}"
         )
     entries = {m: store.vectors(m, keys=keys) for m in wanted}
-    return Index.build(out, space=space, entries=entries, progress=progress)
+    if correct == "none":
+        return Index.build(out, space=space, entries=entries, progress=progress)
+    trained = trained_keys(space)
+    whole = {m: Items.of(in_space(store, space, m, None)) for m in both}
+    parts = {m: Items.of((v, space.transform(m, v.x, fingerprint=v.fingerprint))) for m, v in entries.items()}
+    bias, record = corrections(correct, whole, parts, trained)
+    return Index.build(out, space=space, entries=entries, bias=bias, correction=record, progress=progress)
