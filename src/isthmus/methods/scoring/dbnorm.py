@@ -89,6 +89,7 @@ CARD = Card(
     gaps=(
         "measured on drawings with names in five languages; video and sound take the same call but were not measured",
         "the composition with InvGC waits for that method",
+        "on the three bases of the claim IS, with one bank, does as well as DualIS; a strong space gains little",
     ),
     uses={"correct": "DualIS", "correct dual_is": "DualIS", "correct dual_dis": "DualDIS"},
     delivers={
