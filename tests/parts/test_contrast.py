@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from isthmus.core.errors import BadInput
-from isthmus.parts.contrast import gather_rows, info_nce
+from isthmus.parts.contrast import LogScale, gather_rows, info_nce, row_contrast
 from tests.oracles import projectors as oracle
 
 
@@ -92,6 +92,72 @@ def test_errors(change, says):
     arguments = {"a": table(5, 4), "b": table(5, 4), **change}
     with pytest.raises(BadInput, match=says):
         info_nce(arguments.pop("a"), arguments.pop("b"), scale=1.0, **arguments)
+
+
+def test_one_direction():
+    a, b = unit(6, 4), unit(8, 4, seed=1)
+    targets = table(6, 8, seed=4).abs()
+    targets[2] = 0
+    mask = (table(6, 8, seed=3) > -1) | (targets > 0.5)
+    targets = targets * mask
+    whole = info_nce(a, b, scale=3.0, mask=mask, targets=targets)
+    one = row_contrast(a, b, scale=3.0, mask=mask, targets=targets)
+    other = row_contrast(b, a, scale=3.0, mask=mask.T, targets=targets.T)
+    torch.testing.assert_close((one + other) / 2, whole)
+    torch.testing.assert_close(
+        row_contrast(a, a.roll(1, 0), scale=3.0, rows=torch.arange(6).roll(-1)), row_contrast(a, a, scale=3.0)
+    )
+    # some of the rows, as a process has them
+    halves = [row_contrast(a[part], b, scale=3.0, rows=torch.arange(6)[part]) for part in (slice(3), slice(3, 6))]
+    torch.testing.assert_close(sum(halves) / 2, row_contrast(a, b, scale=3.0))
+    for form in (targets, lambda rows: targets[rows]):
+        torch.testing.assert_close(row_contrast(a, b, scale=3.0, mask=lambda rows: mask[rows], targets=form), one)
+
+
+@pytest.mark.parametrize("tile", [1, 3, 6, 50])
+def test_tiles_change_neither_value_nor_gradient(tile):
+    inputs = [unit(6, 4), unit(8, 4, seed=1), torch.tensor(3.0, dtype=torch.float64)]
+    targets = table(6, 8, seed=4).abs()
+    found = []
+    for size in (None, tile):
+        a, b, scale = (x.clone().requires_grad_() for x in inputs)
+        loss = row_contrast(a, b, scale=scale, targets=lambda rows: targets[rows] * 2, tile=size)
+        found.append([loss, *torch.autograd.grad(loss, (a, b, scale))])
+    torch.testing.assert_close(found[0], found[1])
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"b": table(6, 3)}, r"\(6, 3\)"),
+        ({"b": table(4, 4)}, "among 4"),
+        ({"rows": torch.arange(4)}, r"\(4,\)"),
+        ({"tile": 0}, "at least 1 row"),
+        ({"targets": torch.ones(5, 4)}, "targets have shape"),
+        ({"targets": lambda rows: torch.ones(5, 4)}, "targets have shape"),
+        ({"mask": torch.ones(5, 4).bool()}, "mask have shape"),
+        ({"targets": -torch.eye(5)}, "at least 0"),
+        ({"targets": torch.zeros(5, 5)}, "one positive"),
+        ({"mask": torch.zeros(5, 5).bool()}, "takes away 5"),
+    ],
+)
+def test_errors_of_one_direction(change, says):
+    arguments = {"a": table(5, 4), "b": table(5, 4), **change}
+    with pytest.raises(BadInput, match=says):
+        row_contrast(arguments.pop("a"), arguments.pop("b"), scale=1.0, **arguments)
+
+
+def test_learned_temperature():
+    scale = LogScale(0.07)
+    assert scale().item() == pytest.approx(1 / 0.07)
+    with torch.no_grad():
+        scale.log_scale.fill_(9.0)
+    value = scale()
+    assert value.item() == pytest.approx(100)
+    value.backward()
+    assert scale.log_scale.grad.item() == pytest.approx(100), "the bound does not stop the gradient"
+    with pytest.raises(BadInput, match=r"above 1 / most = 0\.01"):
+        LogScale(0.001)
 
 
 def test_gathering_in_one_process_changes_nothing():

@@ -1,7 +1,9 @@
-"""The contrastive loss of paired sets, dense and across processes.
+"""The contrastive loss of paired sets, dense, in tiles and across processes.
 
-`info_nce` is the symmetric soft-max cross-entropy that most methods here train with, `gather_rows` brings the
-rows of all processes together so that each of them sees the negatives of all.
+`info_nce` is the symmetric soft-max cross-entropy that most methods here train with, `row_contrast` one direction of
+it, which can go through its rows in tiles and take the positives from a function, so that no (n, m) matrix is kept.
+`gather_rows` brings the rows of all processes together so that each of them sees the negatives of all, and `LogScale`
+is the learned temperature.
 
     L = ½ [ mean_i −Σ_j P_ij log softmax_j(s·a_iᵀb_j)  +  mean_j −Σ_i Q_ij log softmax_i(s·a_iᵀb_j) ]
 
@@ -11,16 +13,21 @@ Source: van den Oord et al. 2018 (arXiv 1807.03748) for the loss, Radford et al.
 symmetric form.
 """
 
+import math
 from collections.abc import Callable
 from typing import Literal
 
 import torch
-from jaxtyping import Bool, Float
-from torch import Tensor
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from isthmus.core.errors import BadInput
 
-__all__ = ["gather_rows", "info_nce"]
+__all__ = ["LogScale", "OfRows", "gather_rows", "info_nce", "row_contrast"]
+
+OfRows = Callable[[Tensor], Tensor]
+"""From (k,) row numbers to the (k, m) rows of a matrix that need not exist as a whole."""
 
 
 def info_nce(
@@ -70,6 +77,93 @@ def info_nce(
     if reduction == "sum":
         return (rows.sum() + columns.sum()) / 2
     return (_mean(rows, alive_rows) + _mean(columns, alive_columns)) / 2
+
+
+def row_contrast(
+    a: Float[Tensor, "n d"],
+    b: Float[Tensor, "m d"],
+    *,
+    scale: float | Float[Tensor, ""],
+    rows: Int[Tensor, " n"] | None = None,
+    targets: Float[Tensor, "n m"] | OfRows | None = None,
+    mask: Bool[Tensor, "n m"] | OfRows | None = None,
+    tile: int | None = None,
+) -> Float[Tensor, ""]:
+    """Return one direction of `info_nce`: how well each row of `a` finds its positives among the rows of `b`.
+
+        mean_i −Σ_j P_ij log softmax_j(s·a_iᵀb_j)
+
+    Row i of `a` belongs to row ``rows[i]`` of `b` (left out: to row i), which is what a process needs that holds some
+    of the rows. `targets` and `mask` are as in `info_nce`, or functions that give their rows: they are called with
+    some of `rows`. With `tile` that many rows are computed at a time and once more in the backward pass: the memory
+    is that of (tile, m), value and gradient are the same.
+
+    Relations: mean of both directions = `info_nce`.  ·  any `tile` → the same value and gradient.
+
+    Raises:
+        BadInput: for widths that differ, sizes that do not fit, a tile below 1, negative targets, targets without
+            any positive, a positive that is masked away.
+    """
+    if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1] or 0 in (len(a), len(b)):
+        raise BadInput(f"row_contrast needs (n, d) and (m, d), got {tuple(a.shape)} and {tuple(b.shape)}")
+    if tile is not None and tile < 1:
+        raise BadInput(f"tile must be at least 1 row, got {tile}")
+    own = torch.arange(len(a), device=a.device) if rows is None else rows
+    if own.shape != (len(a),) or (targets is None and not bool(((own >= 0) & (own < len(b))).all())):
+        raise BadInput(f"rows of shape {tuple(own.shape)} name the partners of {len(a)} rows among {len(b)}")
+    given = torch.as_tensor(scale, dtype=a.dtype, device=a.device)
+
+    def part(x: Tensor, b: Tensor, scale: Tensor, start: int) -> tuple[Tensor, Tensor]:
+        here, at = own[start : start + len(x)], slice(start, start + len(x))
+        wanted = targets(here) if callable(targets) else None if targets is None else targets[at]
+        keep = mask(here) if callable(mask) else None if mask is None else mask[at]
+        if wanted is None:
+            wanted = torch.zeros(len(x), len(b), dtype=x.dtype, device=x.device)
+            wanted[torch.arange(len(x), device=x.device), here] = 1
+        _check_rows(wanted, keep, (len(x), len(b)))
+        logits = scale * (x @ b.T)
+        losses, alive = _cross_entropy(logits if keep is None else logits.masked_fill(~keep, -torch.inf), wanted)
+        return losses.sum(), alive.sum()
+
+    if tile is None or tile >= len(a):
+        parts = [part(a, b, given, 0)]
+    else:
+        starts = range(0, len(a), tile)
+        parts = [checkpoint(part, a[i : i + tile], b, given, i, use_reentrant=False) for i in starts]
+    count = torch.stack([alive for _, alive in parts]).sum()
+    if not bool(count):
+        raise BadInput("targets need one positive or more")
+    return torch.stack([loss for loss, _ in parts]).sum() / count
+
+
+def _check_rows(wanted: Tensor, keep: Tensor | None, shape: tuple[int, int]) -> None:
+    for name, x in (("targets", wanted), ("mask", keep)):
+        if x is not None and tuple(x.shape) != shape:
+            raise BadInput(f"{name} have shape {tuple(x.shape)}; expected {shape}")
+    if bool((wanted < 0).any()):
+        raise BadInput("targets must be at least 0")
+    if keep is not None and bool((lost := ~keep & (wanted > 0)).any()):
+        raise BadInput(f"mask takes away {int(lost.sum())} of the positives; mask negatives only")
+
+
+class LogScale(nn.Module):
+    """A learned temperature τ, kept as log 1/τ; calling it returns 1/τ, the `scale` of the losses, at most `most`.
+
+    The parameter is brought back to the bound before each use, so that its gradient never dies there.
+    """
+
+    def __init__(self, tau: float = 0.07, *, most: float = 100.0) -> None:
+        super().__init__()
+        if not 0 < 1 / most <= tau:
+            raise BadInput(f"a temperature lies above 1 / most = {1 / most:g}, got {tau:g}")
+        self.most = most
+        self.log_scale = nn.Parameter(torch.tensor(-math.log(tau)))
+
+    def forward(self) -> Float[Tensor, ""]:
+        """Return 1/τ."""
+        with torch.no_grad():
+            self.log_scale.clamp_(max=math.log(self.most))
+        return self.log_scale.exp()
 
 
 def _cross_entropy(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
