@@ -3,8 +3,10 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-__all__ = ["tables"]
+__all__ = ["spoken", "tables"]
 
+NAMED = 5
+"""Hubs that a caption names."""
 Table = tuple[str, Sequence[str], Sequence[Sequence[Any]], str]
 COLUMNS = ("figure", "before", "in the space", "what good is")
 SPREAD = {
@@ -20,6 +22,7 @@ SHARED = {
 HUBS = {
     "hubness_skewness": ("skewness of hits", "below 1; above, a few items crowd everywhere"),
     "orphan_share": ("never found", "near 0: items that no query finds"),
+    "max_count": ("found most often", "near what is even: the largest hub's hits"),
     "robin_hood": ("unevenness of hits", "near 0: hits that would have to move"),
 }
 
@@ -39,6 +42,31 @@ def tables(report: Mapping[str, Any]) -> Iterator[Table]:
         rows = [(name, *(hubs[figure] for _, hubs in ways), good) for figure, (name, good) in HUBS.items()]
         caption = "\n".join(f"Strongest hub of {way}: {hub}" for way, hubs in ways if (hub := _hub(hubs)))
         yield f"{a} and {b}: who is among the {k} nearest", columns, rows, caption
+    for pair, found in report.get("hubs", {}).items():
+        for way, hubs in found["directions"].items():
+            yield _corrected(pair, way.replace("_to_", " → "), found, hubs)
+
+
+def _corrected(pair: str, way: str, report: Mapping[str, Any], hubs: Mapping[str, Any]) -> Table:
+    """Return the table of the hubs of one direction before and after a correction."""
+    rows = [(name, hubs["before"][f], hubs["after"][f], good) for f, (name, good) in HUBS.items()]
+    top = ", ".join(
+        f"{hub['text'] or hub['key']!r} {hub['before']:,.0f} → {hub['after']:,.0f}" for hub in hubs["top"][:NAMED]
+    )
+    caption = f"Corrected by {spoken(hubs['chosen'])}. Largest hubs, hits before → after: {top}"
+    title = f"{way}, hubs before and after {report['correct']}: {hubs['queries']:,} queries, {hubs['gallery']:,} items"
+    return title, ("figure", "before", "after", "what good is"), rows, caption
+
+
+def spoken(chosen: Sequence[Mapping[str, Any]]) -> str:
+    """Say what was chosen on each half of the items: the correction and its settings, or that none helped."""
+    said = [
+        "nothing (no setting helped)"
+        if each["name"] == "none"
+        else f"{each['name']} {' '.join(f'{k}={v:g}' for k, v in each['settings'].items())}".strip()
+        for each in chosen
+    ]
+    return " and ".join(dict.fromkeys(said))
 
 
 def _beside(

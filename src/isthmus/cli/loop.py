@@ -9,6 +9,7 @@ from cyclopts import Parameter
 
 from isthmus.cli import console
 from isthmus.cli.console import Common, common
+from isthmus.cli.health import spoken
 from isthmus.core.errors import BadInput
 
 __all__ = ["align", "diagnose", "embed", "evaluate", "index", "search"]
@@ -97,31 +98,39 @@ def align(
             progress=progress,
         )
     if options.json:
-        console.emit(space.card)
+        training = {k: v for k, v in space.card["training"].items() if k != "keys"}  # thousands of them
+        console.emit({**space.card, "training": training})
     else:
         if options.device != "cpu":
             console.note(f"the method runs on the processor; --device {options.device} changed nothing")
         console.note(f"space of {', '.join(sorted(space.maps))} in {out}")
 
 
-def index(store: Path, *, space: Path, out: Path, options: Common = common) -> None:
+def index(store: Path, *, space: Path, out: Path, correct: str = "none", options: Common = common) -> None:
     """Map the vectors of a store through a space and make them searchable.
 
     Args:
         store: Folder of the store.
         space: Folder of the space.
         out: Folder of the index.
+        correct: Take hubs out of every search: is, dual_is, nnn, csls or dn; tuned, and left out where it does not help.
         options: Device, batch size, seed, JSON.
     """
     from isthmus.workbench.search import build_index
 
     with console.progress() as progress:
-        built = build_index(store, space=space, out=out, progress=progress)
+        built = build_index(store, space=space, out=out, correct=correct, progress=progress)
     status = built.status()
     if options.json:
         console.emit(status)
         return
     console.note(f"index of {', '.join(f'{n:,} {m}' for m, n in status['rows'].items())} in {out}")
+    for name, chosen in (status.get("correction") or {}).items():
+        on = "of its training" if chosen["validation_in_training"] else "that the space was not trained on"
+        console.note(
+            f"{name}: corrected by {spoken([chosen])}; {chosen['figure']} {chosen['raw']:.3f} → {chosen['found']:.3f} "
+            f"with the best of {chosen['tried']} settings, on {chosen['validation_items']:,} items {on}"
+        )
     if "text" in built.space.maps:
         console.note(f'try: isthmus search {shlex.quote(str(out))} "a cat laughing"')
 
@@ -133,6 +142,7 @@ def search(
     image: Path | None = None,
     k: Annotated[int, Parameter(alias="-k")] = 10,
     modality: str | None = None,
+    correct: str | None = None,
     options: Common = common,
 ) -> None:
     """Search an index with a text or a picture.
@@ -143,19 +153,24 @@ def search(
         image: A picture to look for, instead of a text.
         k: How many hits.
         modality: Only hits of this modality; without it, all but the query's own.
+        correct: The correction that the index was built with (applied without asking), or none for plain scores.
         options: Device, batch size, seed, JSON.
     """
     from isthmus.data.picture import read_picture
     from isthmus.index.index import Index
+    from isthmus.workbench.search import check_correction
 
     if (text is None) == (image is None):
         raise BadInput("search needs either a text or --image FILE")
     opened = Index.open(index)
+    if correct is not None:
+        check_correction(opened, correct)
     asked = "image" if image else "text"
     item = read_picture(image) if image else text
     others = [m for m in opened.modalities if m != asked]
     wanted = modality or (others[0] if len(others) == 1 else None)
-    hits = opened.search_items(asked, [item], k=k, modality=wanted, device=options.device)[0]
+    plain = correct == "none"
+    hits = opened.search_items(asked, [item], k=k, modality=wanted, corrected=not plain, device=options.device)[0]
     if options.json:
         console.emit([hit.to_json() for hit in hits])
         return
@@ -170,7 +185,13 @@ def search(
 
 
 def evaluate(
-    store: Path, *, space: Path, pair: str = "text:image", out: Path | None = None, options: Common = common
+    store: Path,
+    *,
+    space: Path,
+    pair: str = "text:image",
+    correct: str = "none",
+    out: Path | None = None,
+    options: Common = common,
 ) -> None:
     """Measure retrieval between two modalities, both ways, with 95 % intervals.
 
@@ -178,13 +199,15 @@ def evaluate(
         store: Folder of the store.
         space: Folder of the space.
         pair: The two modalities, such as text:image.
+        correct: Take hubs out of the scores (is, dual_is, nnn, csls, dn, dis, dual_dis, gc), on items not trained on.
         out: Folder for metrics.json and the TREC run and qrels.
         options: Device, batch size, seed, JSON.
     """
     from isthmus.workbench.evaluate import evaluate as run
 
     with console.progress() as progress:
-        figures = run(store, space=space, pair=pair, out=out, seed=options.seed, progress=progress).to_json()
+        found = run(store, space=space, pair=pair, correct=correct, out=out, seed=options.seed, progress=progress)
+    figures = found.to_json()
     if options.json:
         console.emit(figures)
         return
@@ -192,10 +215,16 @@ def evaluate(
         rows = [(name, m["n"], *_with_intervals(m)) for name, m in variants.items()]
         if len(rows) > 1:
             rows.append(("mean", None, *_with_intervals(figures["mean"][direction])))
+        if "correction" in figures:
+            rows.append(("uncorrected", None, *_with_intervals(figures["correction"]["raw"][direction])))
         sizes = sorted({m["gallery"] for m in variants.values()})
         among = f"{sizes[0]:,}" if len(sizes) == 1 else f"{sizes[0]:,} to {sizes[-1]:,}"
         title = f"{direction.replace('_', ' ')}, among {among}, ± half of the 95 % interval"
         console.table(title, ["variant", "queries", *SHOWN], rows)
+    for direction, record in figures.get("correction", {}).get("directions", {}).items():
+        console.note(
+            f"{direction.replace('_', ' ')}: corrected by {spoken(record['chosen'])}, each half by the other's"
+        )
     for note in figures["notes"]:
         console.note(f"note: {note}")
     for variant, reason in figures["skipped"].items():
@@ -211,19 +240,20 @@ def _with_intervals(figures: Mapping[str, Any]) -> list[str]:
     return [f"{figures[n]:.3f} ±{(intervals[n][1] - intervals[n][0]) / 2:.3f}".replace("±0.", "±.") for n in names]
 
 
-def diagnose(store: Path, *, space: Path, options: Common = common) -> None:
+def diagnose(store: Path, *, space: Path, correct: str = "none", options: Common = common) -> None:
     """Report the health of a space: modality gap, alignment, hubs, effective rank.
 
     Args:
         store: Folder of the store.
         space: Folder of the space.
+        correct: Show hubs before and after a correction too (is, dual_is, nnn, csls, dn, dis, dual_dis, gc).
         options: Device, batch size, seed, JSON.
     """
     from isthmus.cli.health import tables
     from isthmus.workbench.diagnose import diagnose as run
 
     with console.progress() as progress:
-        figures = run(store, space=space, seed=options.seed, progress=progress)
+        figures = run(store, space=space, correct=correct, seed=options.seed, progress=progress)
     if options.json:
         console.emit(figures)
         return

@@ -16,6 +16,7 @@ from isthmus.metrics.similarity import linear_cka
 from isthmus.metrics.vectors import unit
 from isthmus.space import Space
 from isthmus.store.store import Store
+from isthmus.workbench.hubs import hub_report
 from isthmus.workbench.sides import Side, in_space, opened, variant_rows
 
 __all__ = ["diagnose"]
@@ -32,6 +33,7 @@ def diagnose(
     space: Space | str | Path,
     modalities: Sequence[str] | None = None,
     keys: Collection[str] | None = None,
+    correct: str = "none",
     seed: int = 0,
     progress: Progress = silent,
 ) -> dict[str, Any]:
@@ -43,8 +45,10 @@ def diagnose(
       ``modality_gap``, ``alignment`` (of pairs of equal key), ``alignment_of_strangers`` (of pairs of different
       key, the yardstick) and ``linear_cka`` (unbiased, over the mean vector of each item); raw holds the same where
       both come from one encoder, otherwise ``linear_cka`` alone: two encoders share no axes. hubness holds, for
-      each direction, ``k``, ``hubness_skewness``, ``orphan_share``, ``robin_hood`` (means over variants, which are
-      cut as `evaluate` does) and ``top``, the most frequent hubs [{id, key, text, uri, count, evenly}].
+      each direction, ``k``, ``hubness_skewness``, ``orphan_share``, ``max_count``, ``robin_hood`` (means over variants,
+      which are cut as `evaluate` does) and ``top``, the most frequent hubs [{id, key, text, uri, count, evenly}];
+    - ``hubs``, with a correction to `correct` by: {``text:image``: `workbench.hubs.hub_report`}, the hubs before and
+      after it, on `keys` or on the items that the space was not trained on.
 
     Lengths are on the unit sphere (`metrics.geometry`). At most 5,000 vectors, pairs or queries (of a variant), drawn
     by `seed`, make one figure; galleries and effective rank are whole. A figure that is not defined (the CKA of fewer
@@ -64,7 +68,7 @@ def diagnose(
     if few := {name: len(v) for name, (v, _) in sides.items() if len(v) < 2}:
         raise BadInput(f"{few}: a diagnosis needs at least 2 records of each modality")
     pairs = list(combinations(names, 2))
-    steps = len(names) + len(pairs)
+    steps = len(names) + len(pairs) * (1 if correct == "none" else 2)
     report: dict[str, Any] = {"modalities": {}, "pairs": {}}
     for name in names:
         report["modalities"][name] = _of_modality(sides[name], seed)
@@ -72,6 +76,12 @@ def diagnose(
     for a, b in pairs:
         report["pairs"][f"{a}:{b}"] = _of_pair(sides[a], sides[b], f"{a}:{b}", seed)
         progress("diagnose", len(names) + len(report["pairs"]), steps)
+    if correct != "none":
+        report["hubs"] = {}
+        for a, b in pairs:
+            found = hub_report(store, space=space, pair=f"{a}:{b}", keys=keys, correct=correct)
+            report["hubs"][f"{a}:{b}"] = found
+            progress("diagnose", len(names) + len(pairs) + len(report["hubs"]), steps)
     return report
 
 
@@ -177,14 +187,15 @@ def _hubness(
     for of_queries, of_gallery in rows.values():
         asked = rng.permutation(of_queries)[:SAMPLE]
         found = k_occurrence(queries[asked], gallery[of_gallery], NEIGHBOURS)
-        figures.append((hubness_skewness(found), orphan_share(found), robin_hood(found)))
+        figures.append((hubness_skewness(found), orphan_share(found), robin_hood(found), found.max()))
         counts[of_gallery] += found
         evenly[of_gallery] += found.mean()
-    skewness, orphans, uneven = np.mean(figures, axis=0)
+    skewness, orphans, uneven, most = np.mean(figures, axis=0)
     return {
         "k": NEIGHBOURS,
         "hubness_skewness": float(skewness),
         "orphan_share": float(orphans),
+        "max_count": float(most),
         "robin_hood": float(uneven),
         "top": [
             {

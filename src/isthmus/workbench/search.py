@@ -8,10 +8,10 @@ from isthmus.core.progress import Progress, silent
 from isthmus.index.index import Index
 from isthmus.space import Space
 from isthmus.store.store import Store
-from isthmus.workbench.correct import Items, corrections, trained_keys
+from isthmus.workbench.correct import Items, corrections, corrector, trained_keys
 from isthmus.workbench.sides import in_space
 
-__all__ = ["build_index"]
+__all__ = ["build_index", "check_correction"]
 
 
 def build_index(
@@ -52,3 +52,19 @@ def build_index(
     parts = {m: Items.of((v, space.transform(m, v.x, fingerprint=v.fingerprint))) for m, v in entries.items()}
     bias, record = corrections(correct, whole, parts, trained)
     return Index.build(out, space=space, entries=entries, bias=bias, correction=record, progress=progress)
+
+
+def check_correction(index: Index, name: str) -> None:
+    """Raise `BadInput` unless an index can be searched with the correction `name`: its own, or "none".
+
+    An index carries one number an item and no banks, so that any other correction would have to be built in.
+    """
+    if name == "none":
+        return
+    word, cls = corrector(name)
+    if not cls.per_item:
+        raise BadInput(f"--correct {name} does not work on an index: {cls.why}; `isthmus evaluate` takes it")
+    asked = {record["asked"] for record in (index.correction or {}).values()}
+    if asked != {word}:
+        built = f"with {', '.join(sorted(asked))}" if asked else "without a correction"
+        raise BadInput(f"{index.path} was built {built}: build it again with `isthmus index … --correct {name}`")

@@ -22,6 +22,8 @@ Every section is optional but the title; a section that has nothing to show is l
 - ``health``: [{name, value, says, before}], ``before`` may be absent; ``similarity``: [{label, edges, pairs, others,
   says}].
 - ``hubs``: [{label, says, edges, counts, top: [{item: ITEM, count}]}].
+- ``correction``: [{label, says, axis, names, before, after, top: [{item: ITEM, before, after}]}], the histograms of how
+  often items are found before and after a correction of hubs, and the hubs themselves.
 - ``training``: {losses, label, says}.
 - ``seconds``: {parts: [[name, seconds]], total, says}.
 - ``made``: [{name, rows: [[term, text]]}]; ``next``: [command].

@@ -19,6 +19,7 @@ from isthmus.space import Space
 from isthmus.store.store import Store
 from isthmus.workbench.report_page.flat import MOST, flat_map, kept, principal_axes
 from isthmus.workbench.report_page.held import Shelf, Side, by_hash, sides_of
+from isthmus.workbench.report_page.hub_section import hub_parts
 from isthmus.workbench.report_page.languages import labels
 
 __all__ = ["METRICS", "page_of"]
@@ -57,6 +58,7 @@ def page_of(
     over_splits: Mapping[str, Any] | None = None,
     splits: int = 1,
     relatives: tuple[str, Mapping[str, Any]] = ("", {}),
+    hub_reports: Sequence[Mapping[str, Any]] = (),
     facts: Sequence[tuple[str, Sequence[tuple[str, str]]]] = (),
     split_rule: str = "",
 ) -> dict[str, Any]:
@@ -65,8 +67,9 @@ def page_of(
     `figures` maps a direction (asking, offered) to {variant: {n, metric, intervals: {metric: [low, high]}}}, the most
     important variant first; `means` maps its name to the mean over variants, `over_splits` to {variant or
     "mean_over_languages": {metric, metric_sd}}; `relatives` says what relatives are and maps a direction to the
-    figures of its first variant {"with", "without": {n, metric}}; `diagnosis` is what `diagnose` returns; `facts` are
-    blocks of (term, text) on how it was made.
+    figures of its first variant {"with", "without": {n, metric}}; `diagnosis` is what `diagnose` returns;
+    `hub_reports` are those of `workbench.hubs.hub_report` on the same `keys`; `facts` are blocks of (term, text) on how
+    it was made.
     """
     modalities = list(dict.fromkeys(m for direction in figures for m in direction))
     codes = list(dict.fromkeys(code for rows in figures.values() for code in rows))
@@ -92,6 +95,7 @@ def page_of(
         "health": _health(diagnosis),
         "similarity": [_similarity(sides[a], sides[b], codes[0]) for a, b in combinations(modalities, 2)],
         "hubs": [_hubs(sides, shelf, d, next(iter(rows)), variants) for d, rows in figures.items()],
+        "correction": [part for report in hub_reports for part in hub_parts(report, sides, shelf)],
         "training": _training(space.card),
         "made": [{"name": name, "rows": [list(row) for row in rows]} for name, rows in _made(space, split_rule, facts)],
     }

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from isthmus.workbench.report_page.markup import Markup, Node, tag
 
-__all__ = ["bars", "curve", "dots", "histogram", "ticks"]
+__all__ = ["bars", "curve", "dots", "grouped", "histogram", "ticks"]
 
 WIDTH = 420
 """Of the view box: letters of 11 units are 13 pixels in half of a wide page and 9 on a telephone."""
@@ -48,16 +48,7 @@ def dots(
             shape = _mark(s, x(value), y)
             span = tag("line", x1=x(low), x2=x(high), y1=y, y2=y, class_=f"span s{s}")
             body.append(tag("g", tag("title", said), span, shape))
-    legend: list[Node] = []
-    at = float(left)
-    for s, name in enumerate(series):
-        legend += [_mark(s, at + 5, 8), tag("text", name, x=at + 15, y=12, class_="key")]
-        at += 26 + 6.8 * len(name)
-    if chance:
-        legend += [
-            tag("line", x1=at, x2=at + 14, y1=8, y2=8, class_="chance"),
-            tag("text", "chance", x=at + 19, y=12, class_="key"),
-        ]
+    legend = _legend(list(series), left) if len(series) > 1 else []
     return _svg(width, height, describe, legend, body)
 
 
@@ -126,6 +117,49 @@ def histogram(
             ]
             at += 34 + 6.6 * len(name)
     return _svg(width, height, describe, legend, body)
+
+
+def grouped(
+    names: Sequence[str],
+    series: Mapping[str, Sequence[float]],
+    *,
+    describe: str,
+    label: str,
+    width: int = WIDTH,
+    height: int = 190,
+) -> Markup:
+    """Draw a bar of each series for each name, side by side, all to one scale and with their values above."""
+    left, right, top, bottom = 14, 14, 40, 40
+    floor = height - bottom
+    peak = max([*(v for values in series.values() for v in values), 1e-12])
+    step = (width - left - right) / max(1, len(names))
+    thick = 0.8 * step / max(1, len(series))
+    body: list[Node] = []
+    for i, name in enumerate(names):
+        start = left + i * step + 0.1 * step
+        body.append(tag("text", name, x=left + (i + 0.5) * step, y=floor + 15, class_="tick"))
+        for s, (of, values) in enumerate(series.items()):
+            h = max((floor - top) * values[i] / peak, 1.5) if values[i] else 0.0
+            x = start + s * thick
+            said = tag("title", f"{of}, {name}: {values[i]:g}")
+            body.append(tag("rect", said, x=x + 0.5, y=floor - h, width=thick - 1, height=h, class_=f"bar s{s}"))
+            if values[i]:
+                body.append(tag("text", f"{values[i]:g}", x=x + thick / 2, y=floor - h - 4, class_="peak"))
+    body.append(tag("line", x1=left, x2=width - right, y1=floor, y2=floor, class_="axis"))
+    body.append(tag("text", label, x=width / 2, y=height - 6, class_="axis-label"))
+    return _svg(width, height, describe, _legend(list(series), left), body)
+
+
+def _legend(names: Sequence[str], left: float) -> list[Node]:
+    legend: list[Node] = []
+    at = float(left)
+    for s, name in enumerate(names):
+        legend += [
+            tag("rect", x=at, y=3, width=11, height=11, rx=2, class_=f"area s{s}"),
+            tag("text", name, x=at + 17, y=12, class_="key"),
+        ]
+        at += 34 + 6.6 * len(name)
+    return legend
 
 
 def bars(parts: Sequence[tuple[str, float]], *, describe: str, unit: str, width: int = WIDTH) -> Markup:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from isthmus.workbench.report_page import plots
+from isthmus.workbench.report_page.hub_section import hub_section
 from isthmus.workbench.report_page.markup import Markup, Node, join, tag
 from isthmus.workbench.report_page.thumbnails import COLUMNS
 
@@ -25,6 +26,7 @@ def all_of(page: Part) -> list[Node]:
         ("figures", "Retrieval, measured", _figures(page)),
         ("health", "Health of the space", _health(page)),
         ("hubs", "Hubs", _hubs(page)),
+        ("correction", "Hubs, taken out", hub_section(page.get("correction", []), _item)),
         ("seconds", "Where the time went", _seconds(page)),
         ("made", "How it was made", _made(page)),
     ]
