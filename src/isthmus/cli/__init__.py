@@ -45,6 +45,10 @@ GROUPS = {
             "isthmus.cli.loop:diagnose",
             "Report the health of a space: modality gap, alignment, hubs, effective rank.",
         ),
+        "correct": (
+            "isthmus.cli.correct:correct",
+            "Take hubs out of a matrix of scores, with the scores of banks of training queries and training items.",
+        ),
     },
     "The catalogue": {
         "methods": ("isthmus.cli.methods:methods", "List the methods of the catalogue."),

@@ -113,7 +113,7 @@ def index(store: Path, *, space: Path, out: Path, correct: str = "none", options
         store: Folder of the store.
         space: Folder of the space.
         out: Folder of the index.
-        correct: Take hubs out of every search: is, dual_is, nnn, csls or dn; tuned, and left out where it does not help.
+        correct: Take hubs out of every search (is, dual_is, nnn, csls, dn); tuned, and left out where it does not help.
         options: Device, batch size, seed, JSON.
     """
     from isthmus.workbench.search import build_index

@@ -120,7 +120,7 @@ class Index:
                 "dim": space.dim,
                 "space": {"folder": folder, "digest": space.digest},
                 "modalities": shelves,
-                **({"correction": dict(correction or {})} if biases else {}),
+                **({} if correction is None else {"correction": dict(correction)}),
             }
             write_json(path / HEAD, head)
             named = {shelf[kind]["file"] for shelf in shelves.values() for kind in ("vectors", "items")}

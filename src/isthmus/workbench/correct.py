@@ -321,7 +321,8 @@ def correct_scores(
     model = cls(**typed_settings(cls, settings or {}))
     table = matrix(scores, "scores")
     found = model.correct(table, query_bank, gallery_bank)
-    record: dict[str, Any] = {"name": word, "settings": model.get_params()}
+    settings = {k: v for k, v in model.get_params().items() if k not in ("bank", "seed")}  # banks are as they are given
+    record: dict[str, Any] = {"name": word, "settings": settings}
     record["hubs"] = {"before": hub_figures(table), "after": hub_figures(found)}
     if query_keys is not None and gallery_keys is not None:
         record["figures"] = {
