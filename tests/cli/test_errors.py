@@ -19,11 +19,17 @@ from .conftest import ENCODERS, fill, isthmus, refused
 ALIGN = ("--modalities", "image,text")
 
 
+def scores(tmp, s="s.npy", q="q.npy"):
+    return "--scores", tmp / s, "--query-bank", tmp / q
+
+
 def cases(made, tmp):
     store, space, index, image = made.store, made.space, made.index, "image=by_colour_image"
     (tmp / "empty").mkdir()
     (tmp / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nxx")
-    out = ("--out", tmp / "out")
+    out, npy = ("--out", tmp / "out"), ("--out", tmp / "f.npy")
+    for name, shape in (("s", (3, 4)), ("q", (5, 4)), ("wide", (5, 6))):
+        np.save(tmp / f"{name}.npy", np.eye(*shape))
     return {
         "unknown command": (("serach",), 'Unknown command "serach".*Did you mean "search"'),
         "unknown option": (("index", store, "--spcae", space, *out), "--spcae"),
@@ -59,6 +65,17 @@ def cases(made, tmp):
         "modality of hits": (("search", index, "x 1 2 3", "--modality", "imag"), "did you mean 'image'"),
         "half a pair": (("evaluate", store, "--space", space, "--pair", "text"), "two different modalities"),
         "pair of another kind": (("evaluate", store, "--space", space, "--pair", "text:sound"), "unknown modality"),
+        "no such correction": (("index", store, "--space", space, *out, "--correct", "dual_si"), "'dual_is'"),
+        "correction of a query": (("index", store, "--space", space, *out, "--correct", "dis"), "isthmus evaluate"),
+        "correction not built in": (("search", index, "x 1 2 3", "--correct", "is"), "built without a correction"),
+        "nothing left to measure": (("evaluate", store, "--space", space, "--correct", "is"), "trained on all but 0"),
+        "no hubs to measure": (("diagnose", store, "--space", space, "--correct", "is"), "0 items are left"),
+        "scores that are not there": (("correct", *scores(tmp, s="no.npy"), *npy), "--scores .*no.npy: no such file"),
+        "scores that are none": (("correct", *scores(tmp, q="broken.png"), *npy), "broken.png is no .npy matrix"),
+        "scores of other items": (("correct", *scores(tmp, q="wide.npy"), *npy), "one column a gallery item"),
+        "a bank that is needed": (("correct", *scores(tmp), *npy), "DualIS needs the scores of a gallery bank"),
+        "keys of one side": (("correct", *scores(tmp), *npy, "--query-keys", tmp / "k"), "belong together"),
+        "scores into nowhere": (("correct", *scores(tmp), "--out", tmp / "no" / "f.npy"), "a folder that exists"),
         "unknown data set": (("data", "show", "openmoj"), "did you mean 'openmoji'"),
         "unknown name": (("show", "projector"), "did you mean 'projectors'"),
         "unknown budget": (("run", "projectors", "--budget", "tiny"), "smoke.*small.*full"),

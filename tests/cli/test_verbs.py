@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from isthmus.cli import GROUPS
@@ -22,7 +23,16 @@ def methods(tmp_path):
 
 
 @pytest.fixture
-def calls(made, methods, tmp_path):
+def scores(tmp_path):
+    """Files of scores: queries, a query bank and a gallery bank against nine items."""
+    files = {name: tmp_path / f"{name}.npy" for name in "sqg"}
+    for rows, path in zip((6, 20, 15), files.values(), strict=True):
+        np.save(path, np.random.default_rng(rows).standard_normal((rows, 9)).astype(np.float32))
+    return files
+
+
+@pytest.fixture
+def calls(made, methods, scores, tmp_path):
     """{verb: (arguments, what a person must find, what JSON must hold)}."""
     own = ("--methods", methods)
     out = tmp_path / "out"
@@ -42,6 +52,20 @@ def calls(made, methods, tmp_path):
             (made.store, "--space", made.space, "--out", out / "ev"),
             "text to image, among 12.*R@1.*12.*±.*note: .*trained on",
             "directions",
+        ),
+        "correct": (
+            (
+                "--scores",
+                scores["s"],
+                "--query-bank",
+                scores["q"],
+                "--gallery-bank",
+                scores["g"],
+                "--out",
+                tmp_path / "f.npy",
+            ),
+            "6 queries, 9 items.*skewness of hits.*corrected scores in",
+            "hubs",
         ),
         "diagnose": (
             (made.store, "--space", made.space),
@@ -63,7 +87,18 @@ def calls(made, methods, tmp_path):
 
 
 VERBS = [
-    *("data list", "data show", "embed", "align", "index", "search", "search --image", "evaluate", "diagnose"),
+    *(
+        "data list",
+        "data show",
+        "embed",
+        "align",
+        "index",
+        "search",
+        "search --image",
+        "evaluate",
+        "diagnose",
+        "correct",
+    ),
     *("methods", "show", "toy", "run", "check", "table", "doctor"),
 ]
 FAILS = {"check"}
@@ -94,6 +129,16 @@ def test_every_verb_is_tried():
     named = {name for commands in GROUPS.values() for name in commands}
     # `demo` and `new` have tests of their own in tests/workbench; what they print is below
     assert named - {"demo", "new"} == {verb.split()[0] for verb in VERBS}
+
+
+def test_a_correction_says_what_was_chosen(made, tmp_path):
+    """All items of this store were trained on, so that there is nothing else to choose settings on."""
+    done = isthmus("index", made.store, "--space", made.space, "--out", tmp_path / "i", "--correct", "dual-is")
+    assert done.code == 0, done.err
+    assert re.search(r"image: corrected by .*mrr .*best of 49 settings, on 12 items of its training", done.err)
+    shown = isthmus("search", tmp_path / "i", "colour 9 9 9", "-k", "3", "--correct", "dual_is")
+    assert shown.code == 0 and len(re.findall("file:c", shown.out)) == 3
+    assert isthmus("search", tmp_path / "i", "colour 9 9 9", "--correct", "none", "--json").code == 0
 
 
 def test_new(tmp_path):

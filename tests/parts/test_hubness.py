@@ -310,8 +310,10 @@ def test_errors():
     fitted = DynamicInvertedSoftmax().fit(cone(5), cone(5))
     with pytest.raises(BadInput, match="best item is active"):
         fitted.bias(cone(3))
-    with pytest.raises(BadInput, match="one gallery is expected"):
+    with pytest.raises(BadInput, match="one column a gallery item"):
         InvertedSoftmax().correct(s[:, 1:], b)
+    with pytest.raises(BadInput, match="not finite in row 1"):
+        InvertedSoftmax().correct(np.where(np.arange(len(s))[:, None] == 1, np.inf, s), b)
     with pytest.raises(BadInput, match="at least one corrector"):
         tune({}, [fold()])
     with pytest.raises(NotFound, match="beta"):

@@ -8,6 +8,7 @@ from cyclopts import Parameter
 
 from isthmus.cli import console
 from isthmus.cli.console import Common, common
+from isthmus.cli.health import spoken
 from isthmus.core.errors import BadInput, NotFound
 
 __all__ = ["correct"]
@@ -67,7 +68,7 @@ def correct(
     if figures := record.get("figures"):
         rows += [(name, figures["before"][name], figures["after"][name]) for name in figures["before"]]
     console.table(f"{len(found):,} queries, {found.shape[1]:,} items", ["figure", "before", "after"], rows)
-    console.note(f"{record['name']} with {record['settings']}; corrected scores in {out}")
+    console.note(f"corrected by {spoken([record])}; corrected scores in {out}")
 
 
 def _matrix(option: str, path: Path) -> np.ndarray:

@@ -21,7 +21,7 @@ from jaxtyping import Float
 
 from isthmus.core.errors import BadInput
 from isthmus.metrics.retrieval import ScoreBlocks, per_query, rank_positives
-from isthmus.metrics.vectors import pair
+from isthmus.metrics.vectors import matrix, pair
 from isthmus.parts.hubness import (
     Bank,
     PerItem,
@@ -125,14 +125,20 @@ class Corrector(Params):
         """
         of_queries = Bank.of(query_bank)
         of_gallery = _Missing(type(self).__name__) if gallery_bank is None else Bank.of(gallery_bank)
-        return self._rows(of_queries, of_gallery)(np.asarray(scores))
+        table = matrix(scores, "scores")
+        given = [of_queries] if gallery_bank is None else [of_queries, of_gallery]
+        if wrong := [bank.shape for bank in given if bank.shape[1] != table.shape[1]]:
+            raise BadInput(
+                f"scores are {table.shape} and a bank's {wrong[0]}: one column a gallery item in all of them"
+            )
+        return self._rows(of_queries, of_gallery)(table)
 
     def _biases(self, queries: Bank, gallery: Bank) -> PerItem:
         raise NotImplementedError
 
     def _rows(self, queries: Bank, gallery: Bank) -> Callable[[Scores], Scores]:
         bias = self._biases(queries, gallery)
-        return lambda scores: np.asarray(_fits(scores, bias) - bias)
+        return lambda scores: np.asarray(scores - bias)
 
     def banks(self, gallery: Any, *, groups: Any = None) -> tuple[Bank, Bank]:
         """Return the scores of the query bank and of the gallery bank against a gallery (n, d)."""
@@ -192,7 +198,7 @@ class DynamicInvertedSoftmax(Corrector):
 
     def _rows(self, queries: Bank, gallery: Bank) -> Callable[[Scores], Scores]:
         bias, active = log_mean_exp(queries, self.beta), active_items(queries, self.k)
-        return lambda scores: np.asarray(_fits(scores, bias) - active[scores.argmax(1), None] * bias)
+        return lambda scores: np.asarray(scores - active[scores.argmax(1), None] * bias)
 
 
 class CSLS(Corrector):
@@ -245,12 +251,6 @@ class GloballyCorrected(Corrector):
 
     def _rows(self, queries: Bank, gallery: Bank) -> Callable[[Scores], Scores]:
         return lambda scores: globally_corrected(scores, queries)
-
-
-def _fits(scores: Scores, bias: PerItem) -> Scores:
-    if scores.ndim != 2 or scores.shape[1] != len(bias):
-        raise BadInput(f"scores have shape {scores.shape} and the banks' {len(bias)} columns: one gallery is expected")
-    return scores
 
 
 # ------------------------------------------------------------------ choosing settings

@@ -70,19 +70,18 @@ def diagnose(
     pairs = list(combinations(names, 2))
     steps = len(names) + len(pairs) * (1 if correct == "none" else 2)
     report: dict[str, Any] = {"modalities": {}, "pairs": {}}
+    hubs: dict[str, Any] = {}
+    if correct != "none":  # first, because it has more to refuse
+        for a, b in pairs:
+            hubs[f"{a}:{b}"] = hub_report(store, space=space, pair=f"{a}:{b}", keys=keys, correct=correct)
+            progress("diagnose", len(hubs), steps)
     for name in names:
         report["modalities"][name] = _of_modality(sides[name], seed)
-        progress("diagnose", len(report["modalities"]), steps)
+        progress("diagnose", len(hubs) + len(report["modalities"]), steps)
     for a, b in pairs:
         report["pairs"][f"{a}:{b}"] = _of_pair(sides[a], sides[b], f"{a}:{b}", seed)
-        progress("diagnose", len(names) + len(report["pairs"]), steps)
-    if correct != "none":
-        report["hubs"] = {}
-        for a, b in pairs:
-            found = hub_report(store, space=space, pair=f"{a}:{b}", keys=keys, correct=correct)
-            report["hubs"][f"{a}:{b}"] = found
-            progress("diagnose", len(names) + len(pairs) + len(report["hubs"]), steps)
-    return report
+        progress("diagnose", len(hubs) + len(names) + len(report["pairs"]), steps)
+    return report | ({"hubs": hubs} if hubs else {})
 
 
 def _of_modality(side: Side, seed: int) -> dict[str, Any]:

@@ -174,8 +174,10 @@ def test_errors():
     with pytest.raises(BadInput, match="which shows when a query has been scored"):
         DualDIS().fit(cone(5), cone(5)).bias(cone(4))
     for corrector in (DualIS(), DualDIS()):
-        with pytest.raises(BadInput, match="shape"):
+        with pytest.raises(BadInput, match="one column a gallery item"):
             corrector.correct(s[:, 1:], b_q, b_g)
+        with pytest.raises(BadInput, match="one column a gallery item"):
+            corrector.correct(s, b_q, b_g[:, 1:])
         with pytest.raises(BadInput, match="call fit first"):
             corrector.score(cone(3), cone(3))
         with pytest.raises(BadInput, match="same number of columns"):

@@ -163,12 +163,7 @@ class DualDIS(Corrector):
         biases = np.stack([np.zeros_like(both), first, second, both])
         gate = active_items(queries, self.k) + 2 * active_items(gallery, self.k)
 
-        def corrected(scores: Scores) -> Scores:
-            if scores.ndim != 2 or scores.shape[1] != len(both):
-                raise BadInput(f"scores have shape {scores.shape} and the banks' {len(both)} columns")
-            return np.asarray(scores - biases[gate[scores.argmax(1)]])
-
-        return corrected
+        return lambda scores: np.asarray(scores - biases[gate[scores.argmax(1)]])
 
 
 def toy() -> Toy:

@@ -1,0 +1,106 @@
+"""Search with hubs taken out beside plain search of the same vectors: the bias is one more dimension.
+
+    python benchmarks/corrected_search.py --out benchmarks/results/corrected_search.json
+
+Every round searches plain and corrected, one after the other and in turns first, so that other work on the machine
+slows both alike; `ratio` is the median over rounds of corrected over plain seconds. `bias_seconds` is what it takes
+once to compute the biases of the whole gallery by DualIS, with two banks of `bank` entries; the peak of memory is
+measured on a tenth of the gallery.
+"""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import time
+import tracemalloc
+from pathlib import Path
+
+import numpy as np
+
+from isthmus.index.exact import exact_search
+from isthmus.methods.scoring.dbnorm import DualIS
+
+
+def unit(rng, rows, d):
+    x = rng.standard_normal((rows, d), dtype=np.float32)
+    return x / np.linalg.norm(x, axis=1, keepdims=True)
+
+
+def measure(q, n, d, k, rounds, bank):
+    rng = np.random.default_rng(0)
+    queries, gallery, words, items = (unit(rng, rows, d) for rows in (q, n, bank, bank))
+    fitted = DualIS().fit(words, items)
+    started = time.perf_counter()
+    bias = fitted.bias(gallery)
+    bias_seconds = time.perf_counter() - started
+    longer = np.column_stack([gallery, bias.mean() - bias])
+    asked = np.column_stack([queries, np.ones(q, np.float32)])
+    forms = {"plain": (queries, gallery), "corrected": (asked, longer)}
+    seconds = {name: [] for name in forms}
+    for name in forms:
+        exact_search(forms[name][0][:64], forms[name][1][:5000], k=k)
+    for number in range(rounds):
+        for name in sorted(forms, reverse=bool(number % 2)):
+            started = time.perf_counter()
+            exact_search(*forms[name], k=k)
+            seconds[name].append(time.perf_counter() - started)
+    tracemalloc.start()
+    fitted.bias(gallery[: n // 10])
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    pairs = zip(seconds["corrected"], seconds["plain"], strict=True)
+    return {
+        "queries": q,
+        "gallery": n,
+        "dim": d,
+        "k": k,
+        "rounds": rounds,
+        "bank": bank,
+        "seconds": {name: round(statistics.median(s), 4) for name, s in seconds.items()},
+        "fastest": {name: round(min(s), 4) for name, s in seconds.items()},
+        "ratio": round(statistics.median(a / b for a, b in pairs), 3),
+        "bias_seconds": round(bias_seconds, 2),
+        "bias_peak_bytes_of_a_tenth": peak,
+    }
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--queries", type=int, nargs="+", default=[1, 1000])
+    parser.add_argument("--gallery", type=int, default=100_000)
+    parser.add_argument("--dim", type=int, default=512)
+    parser.add_argument("-k", type=int, default=10)
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--bank", type=int, default=2_000)
+    parser.add_argument("--out", type=Path)
+    options = parser.parse_args()
+    load = round(os.getloadavg()[0], 2)  # of other work, which shares the cores with ours
+    report = {
+        "runs": [
+            measure(
+                q,
+                options.gallery,
+                options.dim,
+                options.k,
+                options.rounds * (4 if q < 100 else 1),  # one query takes a moment: more rounds make its median steady
+                options.bank,
+            )
+            for q in options.queries
+        ],
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "load_before": load,
+        "machine": platform.processor() or platform.machine(),
+        "threads": os.environ.get("OMP_NUM_THREADS", "all"),
+        "versions": {"python": platform.python_version(), "numpy": np.__version__},
+    }
+    text = json.dumps(report, indent=1)
+    print(text)
+    if options.out:
+        options.out.parent.mkdir(parents=True, exist_ok=True)
+        options.out.write_text(text + "\n")
+
+
+if __name__ == "__main__":
+    main()
