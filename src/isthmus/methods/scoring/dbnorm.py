@@ -109,7 +109,7 @@ CARD = Card(
         "CLI taking .npy similarity matrices": "isthmus.workbench.correct.correct_scores",
         "pipeline with InvGC": "missing: waits for the method invgc, whose vectors go into fit and score as they are",
         "text-image example": "run",
-        "text-video and text-audio examples": "missing: no video is bundled; the speech of tuxpaint is few items",
+        "text-video and text-audio examples": "missing: no video is bundled; speech was not measured here",
     },
 )
 
