@@ -7,7 +7,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from isthmus.core.errors import BadInput
 from isthmus.metrics import vectors
-from isthmus.metrics.hubness import hubness_skewness, k_occurrence, orphan_share, robin_hood
+from isthmus.metrics.hubness import hubness_skewness, k_occurrence, k_occurrence_of, orphan_share, robin_hood
 from tests.metrics.samplers import vectors as sample
 from tests.oracles import retrieval as oracle
 
@@ -114,3 +114,14 @@ def test_properties_order_and_blocks(monkeypatch):
 def test_errors(call, message):
     with pytest.raises(BadInput, match=message):
         call()
+
+
+def test_k_occurrence_of_scores():
+    x, y = np.random.default_rng(0).standard_normal((2, 40, 6))
+    for k in (1, 3, 99):
+        np.testing.assert_allclose(k_occurrence_of(x @ y.T, k), k_occurrence(x, y, k))
+    np.testing.assert_allclose(k_occurrence_of(np.zeros((5, 4)), 2), [2.5] * 4)
+    with pytest.raises(BadInput, match="k = 0"):
+        k_occurrence_of(np.eye(3), 0)
+    with pytest.raises(BadInput, match="not finite"):
+        k_occurrence_of(np.full((2, 2), np.nan))

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from isthmus.core.errors import BadInput
+from isthmus.core.run import Run
 from isthmus.methods.scoring import dbnorm
 from isthmus.methods.scoring.dbnorm import DualDIS, DualIS, dual_bias
 from isthmus.metrics.hubness import hubness_skewness, k_occurrence_of
@@ -182,3 +183,19 @@ def test_errors():
             corrector.score(cone(3), cone(3))
         with pytest.raises(BadInput, match="same number of columns"):
             corrector.fit(cone(5), cone(5)[:, 1:])
+
+
+def test_what_the_experiment_shows_at_smoke(tmp_path):
+    """Hubs fade, IS and NNN gain, and a bank of five concepts harms IS and leaves DIS where raw is."""
+    found = {}
+    for seed in range(4):
+        context = Run(budget="smoke", seed=seed, out=tmp_path, cache=tmp_path)
+        for row in dbnorm.run(context):
+            found.setdefault(row["arm"], []).append((row["r@1"], row.get("skewness", 0.0)))
+    recall, skewness = ({arm: np.mean(rows, axis=0)[i] for arm, rows in found.items()} for i in range(2))
+    for arm in ("is", "dual_is", "csls", "validated corrector"):
+        assert skewness[arm] < skewness["raw"]
+    assert recall["nnn"] > recall["raw"] and recall["is"] > recall["raw"] - 0.005
+    assert recall["is, five concepts"] < recall["raw"] - 0.03
+    assert recall["dis, five concepts"] > recall["raw"] - 0.015
+    assert recall["validated corrector"] > recall["raw"] - 0.005
