@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from PIL import Image
 
-__all__ = ["CARD", "DESCRIPTIONS", "KEYWORDS", "VOICES", "load", "open_picture", "speak", "wordings"]
+__all__ = ["CARD", "DESCRIPTIONS", "KEYWORDS", "VOICES", "load", "open_picture", "recording", "speak", "wordings"]
 
 CARD = DataCard(
     name="intents",
@@ -284,6 +284,16 @@ def speak(text: str, voice: str, *, pitch: int = 50, speed: int = 175) -> Sound:
     return {"array": samples.astype(np.float32) / 32768, "sampling_rate": RATE}
 
 
+def recording(text: str, voice: str, seed: int = 0) -> Sound:
+    """Return any sentence as the data set has it: at a pitch and speed of its own, 15 to 35 dB above the noise."""
+    draw = np.random.default_rng(_number(f"{seed}|{voice}|{text}"))
+    said = speak(text, voice, pitch=int(draw.integers(30, 71)), speed=int(draw.integers(140, 211)))["array"]
+    padded = np.pad(said, int(PAUSE * RATE))
+    level = float(np.sqrt(np.mean(said**2))) * 10 ** (-float(draw.uniform(15, 35)) / 20)
+    noisy = padded + level * draw.standard_normal(len(padded), dtype=np.float32)
+    return {"array": noisy.astype(np.float32), "sampling_rate": RATE}
+
+
 def open_picture(key: str, root: "Path | None" = None) -> "Image.Image":
     """Say that there are none: every record is a text or a recording."""
     raise NotFound(f"the data set intents has no pictures, and so none of {key!r}")
@@ -309,19 +319,9 @@ def _records(seed: int) -> Iterator[Record]:
                 text=sentence,
                 uri=f"intents:{key}/{voice}",
                 meta=meta,
-                load=functools.partial(_recording, sentence, voice, seed),
+                load=functools.partial(recording, sentence, voice, seed),
                 digest=functools.partial(_digest, sentence, voice, seed),
             )
-
-
-def _recording(text: str, voice: str, seed: int) -> Sound:
-    """Speak a sentence at a pitch and a speed of its own, with 15 to 35 dB more speech than noise."""
-    draw = np.random.default_rng(_number(f"{seed}|{voice}|{text}"))
-    said = speak(text, voice, pitch=int(draw.integers(30, 71)), speed=int(draw.integers(140, 211)))["array"]
-    padded = np.pad(said, int(PAUSE * RATE))
-    level = float(np.sqrt(np.mean(said**2))) * 10 ** (-float(draw.uniform(15, 35)) / 20)
-    noisy = padded + level * draw.standard_normal(len(padded), dtype=np.float32)
-    return {"array": noisy.astype(np.float32), "sampling_rate": RATE}
 
 
 def _digest(text: str, voice: str, seed: int) -> str:
