@@ -89,7 +89,7 @@ class Projectors(Params):
             raise BadInput(f"width, members, batch, steps and ridge must be positive: {self!r}")
         if not (0 < self.lr < 1 and 0 <= self.dropout < 1 and 0 < self.temperature <= 0.5 and self.weight_decay >= 0):
             raise BadInput(
-                f"lr must lie in (0, 1), dropout in [0, 1), temperature in (0, 0.5], weight_decay at 0 or above: {self!r}"
+                f"lr must lie in (0, 1), dropout in [0, 1), temperature in (0, 0.5], weight_decay at least 0: {self!r}"
             )
         data = {m: matrix(x, f"pairs[{m!r}]").astype(np.float32) for m, x in pairs.items()}
         items = _Items.of({m: len(x) for m, x in data.items()}, keys, weights or {})
