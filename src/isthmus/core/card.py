@@ -46,7 +46,7 @@ class Claim:
         return 100.0 * difference / abs(than) if than else math.copysign(math.inf, difference)
 
     def __str__(self) -> str:
-        more = f" by {self.margin:g} {self.unit}" if self.margin else ""
+        more = f" by {self.margin:g}{' percent' * (self.unit == 'percent')}" if self.margin else ""
         return f"{self.better} > {self.than} in {self.metric} ({self.task}){more}"
 
 

@@ -30,6 +30,7 @@ from isthmus.workbench.align import align
 from isthmus.workbench.diagnose import diagnose
 from isthmus.workbench.embed import embed
 from isthmus.workbench.evaluate import Measured, evaluate
+from isthmus.workbench.hubs import hub_report
 from isthmus.workbench.report_page import render
 from isthmus.workbench.report_page.gather import METRICS, page_of
 from isthmus.workbench.search import build_index
@@ -130,6 +131,10 @@ def demo(
             space, first = space_k, split
             with clock("diagnose"):
                 diagnosis = diagnose(store, space=space, modalities=modalities, keys=split.test)
+                hubs = [
+                    hub_report(store, space=space, pair=f"{a}:{b}", keys=split.test)
+                    for a, b in combinations(modalities, 2)
+                ]
             with clock("index"):
                 build_index(store, space=space, out=out / "index", modalities=modalities, keys=set(groups))
             progress("index", 1, 1)
@@ -153,6 +158,7 @@ def demo(
             diagnosis=diagnosis,
             over_splits=metrics["over_splits"] if splits > 1 else None,
             relatives=(source.card.relatives, apart[0]),
+            hub_reports=hubs,
             splits=splits,
             facts=_facts(source),
             split_rule=f"{held_out} items: {source.card.split} (split 0); {len(first.dropped)} near-duplicates of "

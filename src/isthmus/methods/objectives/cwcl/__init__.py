@@ -151,7 +151,7 @@ CARD = Card(
         "similarity heat map sorted by class": "heat_maps",
         "diagnostics: effective positives with a warning": "effective_positives, NearlyUniform",
         "diagnostics: Spearman of the geometries, CKA": "geometry_kept",
-        "full-size backbones by name": "missing: not built yet",
+        "full-size backbones by name": "isthmus.parts.backbones.backbone",
     },
 )
 
@@ -180,10 +180,10 @@ def toy() -> Toy:
 
 
 def run(ctx: Run) -> Report:
-    """Train a speech tower beside a frozen sentence encoder by plain contrast and by CWCL, and ask for unseen intents.
+    """Train a speech tower beside a frozen sentence encoder by plain contrast and by CWCL, and ask for new intents.
 
-    Both arms choose among four settings on validation intents and voices inside the training part (plain contrast its
-    dropout and rate, CWCL its weights), and train with the same steps, batches and width. The seed draws the ten
+    Both arms choose among six settings on validation intents and voices inside the training part (plain contrast its
+    dropout and rate, CWCL its weights and rate), and train with the same steps, batches and width. The seed draws ten
     intents that are never trained on (the headline), the wordings held out of the others, and the voices that nobody
     heard before. At smoke the features are made.
     """

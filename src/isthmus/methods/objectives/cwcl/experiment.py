@@ -12,7 +12,7 @@ from torch import nn
 
 from isthmus.core.report import Report
 from isthmus.core.run import Run, seeded
-from isthmus.methods.objectives.cwcl.loss import WeightFn, affine, nearest, paired, same_label, sharpened
+from isthmus.methods.objectives.cwcl.loss import WeightFn, affine, paired, same_label, sharpened
 from isthmus.methods.objectives.cwcl.report import geometry_kept, template_report
 from isthmus.methods.objectives.cwcl.training import Locked, NearlyUniform, fit_locked, rows_of
 from isthmus.metrics.retrieval import per_query, retrieval_ranks
@@ -28,11 +28,14 @@ WEIGHTS: Mapping[str, WeightFn] = {
     "affine": affine,
     "softmax 0.2": sharpened(0.2, centre=False),
     "softmax 0.1": sharpened(0.1, centre=False),
-    "nearest 16": nearest(16),
 }
-"""What CWCL chooses among. The vectors are centred already, for both arms."""
-PLAIN = [{"dropout": d, "lr": r} for d in (0.3, 0.5) for r in (1e-3, 3e-3)]
-"""What plain contrast chooses among: as many settings."""
+"""The weights that CWCL chooses among. The vectors are centred already, for both arms."""
+RATES = (1e-3, 3e-3)
+ARMS: Mapping[str, list[dict[str, Any]]] = {
+    "CL": [{"weights": "paired", "dropout": d, "lr": r} for d in (0.3, 0.5, 0.7) for r in RATES],
+    "CWCL": [{"weights": name, "dropout": 0.3, "lr": r} for name in WEIGHTS for r in RATES],
+}
+"""As many settings for one arm as for the other."""
 
 
 @dataclass(frozen=True)
@@ -81,20 +84,15 @@ def measure(ctx: Run) -> Report:
     left = np.sort(np.r_[own[inner.train], train[world.kind[train] == "general"]])
     left = left[~inner_voice[left]]
 
-    base: dict[str, Any] = {"dropout": 0.3, "lr": 1e-3}
-    arms: dict[str, list[dict[str, Any]]] = {
-        "CL": [{**choice, "weights": "paired"} for choice in PLAIN],
-        "CWCL": [{**base, "weights": name} for name in WEIGHTS],
-    }
     rows: list[dict[str, Any]] = []
-    for arm, settings in arms.items():
+    for arm, settings in ARMS.items():
         scores = [
             TASK.score(validation, _answer(world, left, validation, _fit(world, left, ctx, **s)[0], "intent"))["top1"]
             for s in settings
         ]
         chosen = settings[int(np.argmax(scores))]
         rows += _rows(arm, world, train, tests, ctx, chosen, searched=len(settings), validation=max(scores))
-    rows += _rows("SupCon", world, train, tests, ctx, {**base, "weights": "labels"}, searched=0, validation=0.0)
+    rows += _rows("SupCon", world, train, tests, ctx, {"weights": "labels", "dropout": 0.3, "lr": 1e-3}, searched=0)
     for name, data in tests.items():
         kind = "keyword" if "keyword" in name else "intent"
         read = _answer(world, train, data, None, kind)
@@ -177,7 +175,7 @@ def _rows(
     chosen: dict[str, Any],
     *,
     searched: int,
-    validation: float,
+    validation: float | None = None,
 ) -> list[dict[str, Any]]:
     """Train an arm on the whole training part and return one row a test."""
     p, fit = _fit(world, train, ctx, **chosen)
@@ -195,7 +193,7 @@ def _rows(
         settings = {
             **chosen,
             "searched": searched,
-            "validation top1": validation,
+            **({} if validation is None else {"validation top1": validation}),
             "data": world.data,
             "recordings": len(train),
             "tested": len(data.rows),
