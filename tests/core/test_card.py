@@ -45,7 +45,7 @@ def test_no_control_needs_a_reason():
 
 
 def test_claim_reads_as_a_sentence():
-    assert str(claim()) == "new > old in r@1 (retrieval.v1) by 0.01 points"
+    assert str(claim()) == "new > old in r@1 (retrieval.v1) by 0.01"
     assert str(claim(margin=0)) == "new > old in r@1 (retrieval.v1)"
 
 

@@ -72,6 +72,8 @@ def align(
     modalities: str,
     out: Path,
     method: str = "projectors",
+    hold_out: int = 0,
+    split: int = 0,
     set: Annotated[list[str] | None, Repeated] = None,
     options: Common = common,
 ) -> None:
@@ -82,6 +84,8 @@ def align(
         modalities: Which modalities to bring together, such as image,text.
         out: Folder of the space.
         method: What fits the maps (see `isthmus methods`).
+        hold_out: How many items to keep out of the fit, for `evaluate`; near-duplicates of them stay out too.
+        split: Which ones: another number, another choice.
         set: Settings of the method, such as width=256; repeat for more.
         options: Device, batch size, seed, JSON.
     """
@@ -93,12 +97,14 @@ def align(
             modalities=[m.strip() for m in modalities.split(",") if m.strip()],
             method=method,
             settings=console.assignments("--set", set or []),
+            hold_out=hold_out,
+            split=split,
             out=out,
             seed=options.seed,
             progress=progress,
         )
     if options.json:
-        training = {k: v for k, v in space.card["training"].items() if k != "keys"}  # thousands of them
+        training = {k: v for k, v in space.card["training"].items() if k not in ("keys", "held_out")}  # thousands of them
         console.emit({**space.card, "training": training})
     else:
         if options.device != "cpu":

@@ -1,5 +1,6 @@
 """`align`: fit one map a modality from paired vectors, and keep them as a space."""
 
+import contextlib
 import inspect
 import typing
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -11,6 +12,7 @@ import numpy as np
 from isthmus.core import catalog
 from isthmus.core.errors import BadInput, NotFound
 from isthmus.core.progress import Progress, silent
+from isthmus.data.splits import holdout
 from isthmus.space import Map, Space
 from isthmus.store.store import Store
 
@@ -24,6 +26,8 @@ def align(
     method: str = "projectors",
     settings: Mapping[str, Any] | None = None,
     keys: Collection[str] | None = None,
+    hold_out: int = 0,
+    split: int = 0,
     weights: Mapping[str, float] | None = None,
     out: str | Path | None = None,
     seed: int = 0,
@@ -36,8 +40,11 @@ def align(
     often than others the records of a variant are drawn, such as {"en": 4}. `settings` are the
     constructor arguments of the method; text values are converted to the argument's type.
 
-    Raises `BadInput` when fewer than two modalities are named, when one is absent from the store, or when
-    fewer than two items have all of them.
+    `hold_out` items that have all modalities are kept out of the fit, and their near-duplicates with them: those of
+    number `split` (`isthmus.data.splits.holdout`). The card names them, and `evaluate` then measures on them.
+
+    Raises `BadInput` when fewer than two modalities are named, when one is absent from the store, when
+    fewer than two items have all of them, or when more are to be held out than there are.
     """
     store = store if isinstance(store, Store) else Store.open(store)
     if len(set(modalities)) < 2:
@@ -51,15 +58,29 @@ def align(
             f"align needs at least 2 items that have all of {list(modalities)}, found {len(shared)} "
             f"(items a modality: {sizes}); records belong together when their keys are equal"
         )
+    held: list[str] = []
+    if hold_out:
+        group = {str(k): str(g) for v in vectors.values() for k, g in zip(v.keys, v.groups, strict=True)}
+        parts = holdout(sorted(shared), [group[key] for key in sorted(shared)], split=split, n=hold_out)
+        held, shared = sorted(parts.test), set(parts.train)
+        # near-duplicates of what is held out may be in one modality alone, where `holdout` did not see them
+        apart = {group[key] for key in held}
+        vectors = {m: v.take(np.array([group[str(k)] not in apart for k in v.keys])) for m, v in vectors.items()}
     if out is not None:
         Space.claim(out)
-    model.fit(
-        {m: v.x for m, v in vectors.items()},
-        keys={m: v.keys for m, v in vectors.items()},
-        weights={m: np.array([(weights or {}).get(str(name), 1.0) for name in v.variants]) for m, v in vectors.items()},
-        seed=seed,
-        progress=progress,
-    )
+    try:
+        model.fit(
+            {m: v.x for m, v in vectors.items()},
+            keys={m: v.keys for m, v in vectors.items()},
+            weights={m: np.array([(weights or {}).get(str(n), 1.0) for n in v.variants]) for m, v in vectors.items()},
+            seed=seed,
+            progress=progress,
+        )
+    except BaseException:
+        if out is not None:  # the folder that was claimed goes again, unless there is something in it
+            with contextlib.suppress(OSError):
+                Path(out).rmdir()
+        raise
     maps = {
         m: Map(steps=steps, tensors=tensors, fingerprint=vectors[m].fingerprint)
         for m, (steps, tensors) in model.maps().items()
@@ -75,6 +96,7 @@ def align(
             "items": len(shared),
             "records": {m: len(v.x) for m, v in vectors.items()},
             "keys": sorted(str(key) for key in shared),  # what a correction's banks may be taken from
+            **({"held_out": held, "split": split} if held else {}),
         },
     }
     space = Space(maps=maps, card=card)

@@ -140,9 +140,10 @@ class Direction:
 
 
 def untrained(space: Space, sides: Mapping[str, Side]) -> set[str]:
-    """Return the keys that both sides have and the space was not trained on."""
+    """Return the keys that all sides have and the space was not trained on; of these, those held out, if any were."""
     shared = set.intersection(*(set(vectors.keys.tolist()) for vectors, _ in sides.values()))
-    return shared - trained_keys(space)
+    held = space.card.get("training", {}).get("held_out")
+    return shared - trained_keys(space) if held is None else shared & set(held)
 
 
 def cross_fitted(

@@ -5,6 +5,7 @@ fourteen languages): the variants of the modality that has more of them are meas
 queries or its own gallery; those of the other modality stay together, all right when their key is right.
 """
 
+import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +25,7 @@ from isthmus.store.disk import atomic, write_json
 from isthmus.store.rows import Vectors
 from isthmus.store.store import Store
 from isthmus.workbench.correct import Direction, Piece, cross_fitted, untrained
-from isthmus.workbench.sides import in_space, opened, two, variant_rows
+from isthmus.workbench.sides import Side, in_space, opened, two, variant_rows
 
 __all__ = ["FIGURES", "Evaluation", "Measured", "compare", "evaluate"]
 
@@ -99,7 +100,8 @@ def evaluate(
     """Measure retrieval between the two modalities of `pair`, in both directions, for each variant.
 
     The positives of a query are the records of the other modality with its key; the candidates are all records of
-    the other modality among `keys` (None: the whole store). Ties count against the space. Intervals are 95 %
+    the other modality among `keys`. Without `keys` these are the items that `align` held out; where it held out none,
+    those that the space was not trained on, if it was trained on this store and there are such; otherwise all. Ties count against the space. Intervals are 95 %
     percentile bootstraps over keys, `n_boot` draws of `seed`, the same draws for all figures and variants.
     `ndcg@10`, `map` and `mrr` beside R@k, all in [0, 1].
 
@@ -120,6 +122,9 @@ def evaluate(
     if correct != "none":
         return _corrected(store, space, (a, b), keys, correct, out, seed, n_boot, depth, progress)
     sides = {m: in_space(store, space, m, keys) for m in (a, b)}
+    notes: tuple[str, ...] = ()
+    if keys is None:
+        sides, notes = _new(store, space, sides)
     (first, x), (second, y) = sides[a], sides[b]
     shared = set(first.keys.tolist()) & set(second.keys.tolist())
     if len(shared) < 2:
@@ -135,7 +140,7 @@ def evaluate(
     queries: dict[str, dict[str, Measured]] = {forward: {}, backward: {}}
     folder = None if out is None else Path(out)
     if folder is not None:
-        folder.mkdir(parents=True, exist_ok=True)
+        _claim(folder)
     done = 0
     for variant, (of_first, of_second) in rows.items():
         for name, asking, offered in (
@@ -147,7 +152,7 @@ def evaluate(
                 _write_trec(folder / f"{quote(name, safe='')}.{quote(variant, safe='')}", asking, offered, depth)
             done += 1
             progress("evaluate", done, 2 * len(rows))
-    return _finished(store, space, pair, queries, skipped, _notes(store, space, keys), seed, n_boot, folder)
+    return _finished(store, space, pair, queries, skipped, notes, seed, n_boot, folder)
 
 
 def _finished(
@@ -345,14 +350,36 @@ def _table(
     return records, mean
 
 
-def _notes(store: Store, space: Space, keys: Collection[str] | None) -> tuple[str, ...]:
-    trained_on = space.card.get("training", {}).get("source", {}).get("name")
-    if keys is None and trained_on is not None and trained_on == store.manifest["source"].get("name"):
-        return (
-            f"no keys were given, and the space was trained on {trained_on!r} too: items it was trained on may be "
-            f"among those measured, and the figures then say little about new items",
+def _new(store: Store, space: Space, sides: Mapping[str, Side]) -> tuple[Mapping[str, Side], tuple[str, ...]]:
+    """Return the sides without what the space was trained on, and what a reader must know of it."""
+    training = space.card.get("training", {})
+    trained_on = training.get("source", {}).get("name")
+    if trained_on is None or trained_on != store.manifest["source"].get("name"):
+        return sides, ()
+    fresh = untrained(space, sides) if "keys" in training else set()
+    if len(fresh) < 2:
+        return sides, (
+            f"the space was trained on {trained_on!r} too, so that items it was trained on are among those measured, "
+            f"and the figures say little about new ones: `isthmus align --hold-out N` keeps some apart",
         )
-    return ()
+    kept = {}
+    for m, (vectors, z) in sides.items():
+        rows = np.flatnonzero(np.isin(vectors.keys, list(fresh)))
+        kept[m] = (vectors.take(rows), z[rows])
+    how = "held out of the training" if "held_out" in training else "not trained on"
+    return kept, (f"measured are the {len(fresh):,} items that were {how}",)
+
+
+def _claim(folder: Path) -> None:
+    """Make the folder of the results, unless it holds somebody else's metrics.json."""
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / "metrics.json"
+    try:
+        ours = not file.exists() or "directions" in json.loads(file.read_text(encoding="utf-8"))
+    except ValueError:
+        ours = False
+    if not ours:
+        raise BadInput(f"{file} is not one of `isthmus evaluate`: choose another folder")
 
 
 def _write_trec(stem: Path, asking: _Part, offered: _Part, depth: int) -> None:

@@ -16,7 +16,7 @@ import platform
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -66,7 +66,6 @@ class Result:
     base_digest: str
     versions: dict[str, str]
     machine: str
-    notes: list[str] = field(default_factory=list)
     format_version: int = FORMAT
 
     @property

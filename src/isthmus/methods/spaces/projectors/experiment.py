@@ -53,9 +53,9 @@ def measure(ctx: Run) -> Report:
     steps = ctx.pick(smoke=40, small=240, full=600)
     width = ctx.pick(smoke=32, small=256, full=512)
     arms: dict[str, tuple[list[dict[str, Any]], Callable[..., tuple[Vectors, dict[str, float]]]]] = {
-        "ridge": ([{"penalty": p} for p in (0.03, 0.3, 3.0)], _ridge),
+        "ridge": ([{"penalty": p} for p in (0.01, 0.05, 0.2, 1.0, 5.0)], _ridge),
         "token + MLP": (
-            [{"steps": steps, "width": width, "dropout": p} for p in (0.1, 0.3, 0.5)],
+            [{"steps": steps, "width": width, "dropout": p} for p in (0.1, 0.2, 0.3, 0.5, 0.7)],
             _towers,
         ),
     }
@@ -64,10 +64,10 @@ def measure(ctx: Run) -> Report:
         found = []
         for choice in settings:
             answer, _ = fit(world, partner, train[inner.train["image"]], train[inner.rows["image"]], ctx, **choice)
-            found.append(TASK.score(inner, answer)["r@1"])
+            found.append(TASK.score(inner, answer)["mrr"])
         chosen = settings[int(np.argmax(found))]
         answer, cost = fit(world, partner, train, data.rows["image"], ctx, **chosen)
-        searched = {"searched": len(settings), "validation r@1": max(found), "data": world.data, **cost}
+        searched = {"searched": len(settings), "validation mrr": max(found), "data": world.data, **cost}
         rows.append({"arm": arm, **TASK.score(data, answer), "settings": {**chosen, **searched}})
     rows.append({"arm": "chance", **TASK.score(data, TASK.chance(data, ctx.derived("chance"))), "settings": {}})
     rows.append({"arm": "best", **TASK.score(data, TASK.best(data)), "settings": {}})
