@@ -225,12 +225,27 @@ def test_progress(world):
     assert seen == [("evaluate", i, 6) for i in range(1, 7)]
 
 
-def test_a_note_where_training_items_may_be_measured(world):
+def test_without_keys_what_was_trained_on_is_left_out(world):
     store, space = world
-    trained = Space(space.maps, {"training": {"source": {"name": "a world"}}})
+    source = {"source": {"name": "a world"}}
+    unnamed = Space(space.maps, {"training": source})
     assert evaluate(store, space=space).notes == ()
-    assert evaluate(store, space=trained, keys=["k01", "k02"]).notes == ()
-    assert "trained on 'a world' too" in evaluate(store, space=trained).notes[0]
+    assert evaluate(store, space=unnamed, keys=["k01", "k02"]).notes == ()
+    assert "trained on 'a world' too" in evaluate(store, space=unnamed).notes[0]
+    named = {**source, "keys": [f"k{i:02d}" for i in range(20)]}
+    found = evaluate(store, space=Space(space.maps, {"training": named}))
+    assert found.directions["text_to_image"]["en"]["n"] == 10 and "10 items that were not trained on" in found.notes[0]
+    found = evaluate(store, space=Space(space.maps, {"training": {**named, "held_out": ["k27", "k28", "k29"]}}))
+    assert found.directions["text_to_image"]["en"]["n"] == 3 and "3 items that were held out" in found.notes[0]
+    assert found.directions == evaluate(store, space=space, keys=["k27", "k28", "k29"]).directions
+
+
+def test_a_strangers_file_is_left_alone(world, tmp_path):
+    store, space = world
+    (tmp_path / "metrics.json").write_text('{"mine": 1}')
+    with pytest.raises(BadInput, match="not one of `isthmus evaluate`"):
+        evaluate(store, space=space, out=tmp_path)
+    assert (tmp_path / "metrics.json").read_text() == '{"mine": 1}'
 
 
 def test_files_agree_with_trec_eval(world, tmp_path):

@@ -57,7 +57,7 @@ def embed(
         return int(not rows)
     console.note(f"{rows:,} vectors in {out}")
     if status["rejected"]:
-        reasons = [row["reason"] for row in store.rejected().to_pylist()]
+        reasons = [f"{row['id']}: {row['reason']}" for row in store.rejected().to_pylist()]
         console.note(f"{len(reasons):,} set aside, all reasons in {out / 'rejected.parquet'}:")
         for reason in reasons[:REASONS]:
             console.note(f"  {reason}")

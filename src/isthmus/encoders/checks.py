@@ -12,7 +12,7 @@ __all__ = ["check_modality", "checked"]
 
 
 def checked(vectors: Any, n: int, fingerprint: Fingerprint) -> Float[np.ndarray, "n d"]:
-    """Return `vectors` as float32 (n, d); `BadInput` names a wrong shape, or the first item that is not finite."""
+    """Return `vectors` as float32 (n, d); `BadInput` for a wrong shape, or the first that is not finite or all zeros."""
     array = np.asarray(vectors, dtype=np.float32)
     if array.shape != (n, fingerprint.dim):
         raise BadInput(f"{fingerprint.encoder} gave shape {array.shape} for {n} items; expected {(n, fingerprint.dim)}")
@@ -21,6 +21,12 @@ def checked(vectors: Any, n: int, fingerprint: Fingerprint) -> Float[np.ndarray,
         raise BadInput(
             f"{fingerprint.encoder} gave NaN or infinity for {(~finite).sum()} of {n} items, "
             f"first for item {int(finite.argmin())}"
+        )
+    nothing = ~array.any(1)
+    if nothing.any():  # no direction, so that nothing is near it or far from it
+        raise BadInput(
+            f"{fingerprint.encoder} gave a vector of zeros for {nothing.sum()} of {n} items, "
+            f"first for item {int(nothing.argmax())}"
         )
     return array
 

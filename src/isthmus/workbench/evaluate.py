@@ -206,7 +206,7 @@ def _corrected(
         raise BadInput(f"{a}:{b}: the space was trained on all but {len(measured)} items that have both; 2 are needed")
     folder = None if out is None else Path(out)
     if folder is not None:
-        folder.mkdir(parents=True, exist_ok=True)
+        _claim(folder)
     after: dict[str, dict[str, Measured]] = {}
     before: dict[str, dict[str, Measured]] = {}
     record: dict[str, Any] = {"name": name, "directions": {}}
@@ -229,7 +229,8 @@ def _corrected(
     record["raw"] = {way: _table(variants, seed, n_boot)[1] for way, variants in before.items()}
     notes: tuple[str, ...] = ()
     if keys is None:
-        notes = (f"measured are the {len(measured)} items that the space was not trained on: the others are the banks",)
+        how = "were held out" if "held_out" in space.card["training"] else "the space was not trained on"
+        notes = (f"measured are the {len(measured)} items that {how}: those of the training are the banks",)
     return _finished(store, space, f"{a}:{b}", after, skipped, notes, seed, n_boot, folder, record)
 
 
