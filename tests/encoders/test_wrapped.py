@@ -16,9 +16,11 @@ def letters(items):
 def test_a_function(tmp_path):
     encoder = wrap(letters, modality="text")
     assert (encoder.fingerprint.encoder, encoder.fingerprint.dim, encoder.modality) == ("letters", 3, "text")
-    vectors = encoder.encode("text", ["abba", "cab", ""])
+    vectors = encoder.encode("text", ["abba", "cab", "c"])
     assert vectors.dtype == np.float32
-    assert vectors.tolist() == [[2, 2, 0], [1, 1, 1], [0, 0, 0]]
+    assert vectors.tolist() == [[2, 2, 0], [1, 1, 1], [0, 0, 1]]
+    with pytest.raises(BadInput, match="zeros for 1 of 2 items, first for item 1"):
+        encoder.encode("text", ["a", ""])
     assert encoder.encode("text", []).shape == (0, 3)
     assert np.array_equal(encoder.encode("text", ["a", "b", "c"], batch_size=2), np.eye(3))
 

@@ -8,14 +8,17 @@ from isthmus.data.splits import holdout
 from isthmus.workbench.align import align
 from isthmus.workbench.embed import embed
 from isthmus.workbench.evaluate import evaluate
-from tests.workbench.small_world import colours, encoders
+from tests.workbench.small_world import ByColour, colours
+
+pytest.importorskip("torch", reason="needs the package torch: projectors train")
 
 FEW = {"steps": 5, "width": 8}
 
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
-    return embed(colours(), encoders=encoders(), out=tmp_path_factory.mktemp("align") / "store")
+    encoders = {"text": ByColour("text", 1), "image": ByColour("image", 2)}
+    return embed(colours(), encoders=encoders, out=tmp_path_factory.mktemp("align") / "store")
 
 
 def test_held_out_items_are_named_kept_apart_and_measured(store, tmp_path):

@@ -82,9 +82,10 @@ def test_nothing_held_out_was_trained_on(ran, monkeypatch, tmp_path):
     seen = []
     true_align = module.align
 
-    def align(store, *, keys, **others):
-        seen.append(set(keys))
-        return true_align(store, keys=keys, **others)
+    def align(store, **others):
+        space = true_align(store, **others)
+        seen.append(set(space.card["training"]["keys"]))
+        return space
 
     monkeypatch.setattr(module, "align", align)
     source = colours()

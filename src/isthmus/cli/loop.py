@@ -104,7 +104,8 @@ def align(
             progress=progress,
         )
     if options.json:
-        training = {k: v for k, v in space.card["training"].items() if k not in ("keys", "held_out")}  # thousands of them
+        listed = ("keys", "held_out")  # thousands of them
+        training = {k: v for k, v in space.card["training"].items() if k not in listed}
         console.emit({**space.card, "training": training})
     else:
         if options.device != "cpu":

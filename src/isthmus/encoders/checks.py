@@ -12,7 +12,7 @@ __all__ = ["check_modality", "checked"]
 
 
 def checked(vectors: Any, n: int, fingerprint: Fingerprint) -> Float[np.ndarray, "n d"]:
-    """Return `vectors` as float32 (n, d); `BadInput` for a wrong shape, or the first that is not finite or all zeros."""
+    """Return `vectors` as float32 (n, d); `BadInput` for a wrong shape, or items not finite or all zeros."""
     array = np.asarray(vectors, dtype=np.float32)
     if array.shape != (n, fingerprint.dim):
         raise BadInput(f"{fingerprint.encoder} gave shape {array.shape} for {n} items; expected {(n, fingerprint.dim)}")

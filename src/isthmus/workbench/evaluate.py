@@ -101,8 +101,9 @@ def evaluate(
 
     The positives of a query are the records of the other modality with its key; the candidates are all records of
     the other modality among `keys`. Without `keys` these are the items that `align` held out; where it held out none,
-    those that the space was not trained on, if it was trained on this store and there are such; otherwise all. Ties count against the space. Intervals are 95 %
-    percentile bootstraps over keys, `n_boot` draws of `seed`, the same draws for all figures and variants.
+    those that the space was not trained on, if it was trained on this store and there are such; otherwise all. Ties
+    count against the space. Intervals are 95 % percentile bootstraps over keys, `n_boot` draws of `seed`, the same
+    draws for all figures and variants.
     `ndcg@10`, `map` and `mrr` beside R@k, all in [0, 1].
 
     `correct` takes hubs out of the scores by name (``is``, ``dual_is``, ``nnn``, …; `workbench.correct`). Its banks are
@@ -121,7 +122,7 @@ def evaluate(
     a, b = two(pair)
     if correct != "none":
         return _corrected(store, space, (a, b), keys, correct, out, seed, n_boot, depth, progress)
-    sides = {m: in_space(store, space, m, keys) for m in (a, b)}
+    sides: Mapping[str, Side] = {m: in_space(store, space, m, keys) for m in (a, b)}
     notes: tuple[str, ...] = ()
     if keys is None:
         sides, notes = _new(store, space, sides)
