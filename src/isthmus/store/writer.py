@@ -71,17 +71,18 @@ class Writer:
         """Return whether this encoder's vector of this content is stored (or buffered) already."""
         return self._known.get(row_id) == content_hash
 
-    def add(self, rows: Sequence[Row], vectors: Any) -> None:
+    def add(self, rows: Sequence[Row], vectors: Any, *, anew: bool = False) -> None:
         """Add the (n, d) `vectors` of n `rows`; floats of any width are stored as float32.
 
         A row whose content has changed since it was stored takes the place of the old one. Nothing of the call is
         added when it raises `BadInput`: for a wrong shape or type, NaN or infinity, another modality than the
-        fingerprint's, or an id that was added before with the same content.
+        fingerprint's, or an id that was added before with the same content. `anew` stores rows of the same content
+        again: what else is said of them has changed.
         """
         self._check_open()
         x = self._checked(rows, vectors)
         digests = [row.digest() for row in rows]
-        ids = self._check_ids(rows, digests)
+        ids = self._check_ids(rows, digests, anew)
         table = to_arrow(rows, digests)
         for start in range(0, len(rows), self._limit):
             chosen = slice(start, start + self._limit)
@@ -124,7 +125,7 @@ class Writer:
             )
         return x
 
-    def _check_ids(self, rows: Sequence[Row], digests: Sequence[str]) -> list[str]:
+    def _check_ids(self, rows: Sequence[Row], digests: Sequence[str], anew: bool) -> list[str]:
         """Return the ids of rows that may be added together."""
         ids: set[str] = set()
         for row, digest in zip(rows, digests, strict=True):
@@ -135,7 +136,7 @@ class Writer:
                 )
             if not digest:
                 raise BadInput(f"row {row.id!r} has an empty content hash")
-            if row.id in ids or row.id in self._added or self.has(row.id, digest):
+            if row.id in ids or row.id in self._added or (not anew and self.has(row.id, digest)):
                 raise BadInput(f"row {row.id!r} is added twice: ask has() first, and give each row its own variant")
             ids.add(row.id)
         return [row.id for row in rows]

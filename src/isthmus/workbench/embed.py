@@ -16,7 +16,9 @@ from isthmus.data.records import Record
 from isthmus.encoders import load as load_encoder
 from isthmus.encoders import wrap
 from isthmus.encoders.checks import checked
+from isthmus.store.rows import to_arrow
 from isthmus.store.store import Store
+from isthmus.store.writer import Writer
 
 __all__ = ["embed"]
 
@@ -82,6 +84,7 @@ def _embed_modality(store: Store, records: Sequence[Record], encoder: Any, batch
         missing = [r for r in records if not writer.has(r.id, r.digest())]
         done = len(records) - len(missing)
         progress(stage, done, len(records))
+        _describe_anew(store, encoder, [r for r in records if writer.has(r.id, r.digest())], writer)
         for batch, loaded in _read_ahead(_batches(missing, batch_size)):
             good, items = [], []
             for record, item in zip(batch, loaded, strict=True):
@@ -95,6 +98,24 @@ def _embed_modality(store: Store, records: Sequence[Record], encoder: Any, batch
                 writer.add(kept, vectors)
             done += len(batch)
             progress(stage, done, len(records))
+
+
+def _describe_anew(store: Store, encoder: Any, known: Sequence[Record], writer: Writer) -> None:
+    """Store again, with the vectors that they have, records of which something else is said now: the group, the place.
+
+    A newer release may tell near-duplicates better, and what is held out depends on it.
+    """
+    if not known:
+        return
+    stored = store.records(encoder.modality)
+    told = dict(zip(stored["id"].to_pylist(), stored.to_pylist(), strict=True))
+    now = to_arrow(known, [r.digest() for r in known]).to_pylist()
+    changed = {r.id: r for r, said in zip(known, now, strict=True) if said != told.get(r.id)}
+    if not changed:
+        return
+    vectors = store.vectors(encoder.modality, encoder.fingerprint.column, {r.key for r in changed.values()})
+    rows = [i for i, name in enumerate(vectors.ids.tolist()) if name in changed]
+    writer.add([changed[str(vectors.ids[i])] for i in rows], vectors.x[rows], anew=True)
 
 
 def _encode(
