@@ -72,6 +72,7 @@ def calls(made, methods, scores, tmp_path):
             "image: 12 records.*effective rank.*uniformity.*modality gap.*partners.*skewness.*Strongest hub",
             "pairs",
         ),
+        "space show": ((made.space,), "space projectors on.*image.*12.*text.*12", "maps"),
         "methods": ((*own, "--family", "spaces"), "sample_map.*spaces", None),
         "show": (("sample-map", *own), "Relations.*Claim: .*Measured: not yet.*not delivered", "card"),
         "toy": (("sample-map", *own), "sample_map, a space map.*mean cosine", "demo"),
@@ -98,6 +99,7 @@ VERBS = [
         "evaluate",
         "diagnose",
         "correct",
+        "space show",
     ),
     *("methods", "show", "toy", "run", "check", "table", "doctor"),
 ]
@@ -193,7 +195,8 @@ def test_help_tells_what_the_docstrings_say():
     shown = isthmus("--help")
     assert shown.code == 0
     text = " ".join(shown.out.replace("│", " ").split())
-    order = [text.index(f" {name} ") for commands in GROUPS.values() for name in commands]
+    rows = [line.split()[1:2] for line in shown.out.splitlines() if line.startswith("│")]
+    order = [rows.index([name]) for commands in GROUPS.values() for name in commands]
     assert order == sorted(order), "in the order of use"
     for commands in GROUPS.values():
         for name, (target, line) in commands.items():

@@ -1,12 +1,14 @@
 import doctest
 import itertools
 
+import numpy as np
 import pytest
 import torch
 
 from isthmus.core.errors import BadInput, NotFound
 from isthmus.parts import params, train
 from isthmus.parts.params import Params
+from isthmus.parts.train import ByDomain
 
 
 def problem():
@@ -87,3 +89,15 @@ def test_scikit_learn_can_clone():
     clone = pytest.importorskip("sklearn.base").clone
     copy = clone(Shrink(factor=3.0))
     assert copy.get_params()["factor"] == 3.0
+
+
+def test_batches_of_one_domain_each():
+    domain = np.repeat([0, 1, 2], [50, 8, 30])
+    counts = np.where(domain == 1, 6.0, 1.0)
+    batches = list(ByDomain(domain, counts, 10, 400, torch.Generator().manual_seed(0)))
+    assert len(batches) == 400 and all(
+        len(set(domain[b.numpy()])) == 1 and len(set(b.tolist())) == len(b) for b in batches
+    )
+    assert {len(b) for b in batches} == {8, 10}, "a small domain comes whole"
+    share = np.mean([domain[int(b[0])] == 1 for b in batches])
+    assert abs(share - 48 / 128) < 0.1, "in proportion to items times emphasis"

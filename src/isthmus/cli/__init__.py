@@ -37,6 +37,7 @@ GROUPS = {
         "align": ("isthmus.cli.loop:align", "Fit one map a modality from the items of a store: a space."),
         "index": ("isthmus.cli.loop:index", "Map the vectors of a store through a space and make them searchable."),
         "search": ("isthmus.cli.loop:search", "Search an index with a text or a picture."),
+        "space": ("isthmus.cli.space:app", "The default space: build it, show how good it is."),
         "evaluate": (
             "isthmus.cli.loop:evaluate",
             "Measure retrieval between two modalities, both ways, with 95 % intervals.",

@@ -113,12 +113,12 @@ def align(
         console.note(f"space of {', '.join(sorted(space.maps))} in {out}")
 
 
-def index(store: Path, *, space: Path, out: Path, correct: str = "none", options: Common = common) -> None:
+def index(store: Path, *, out: Path, space: str | None = None, correct: str = "none", options: Common = common) -> None:
     """Map the vectors of a store through a space and make them searchable.
 
     Args:
         store: Folder of the store.
-        space: Folder of the space.
+        space: Folder of the space, or the name of an encoder of several modalities; the default space without it.
         out: Folder of the index.
         correct: Take hubs out of every search (is, dual_is, nnn, csls, dn); tuned, and left out where it does not help.
         options: Device, batch size, seed, JSON.
@@ -132,6 +132,8 @@ def index(store: Path, *, space: Path, out: Path, correct: str = "none", options
         console.emit(status)
         return
     console.note(f"index of {', '.join(f'{n:,} {m}' for m, n in status['rows'].items())} in {out}")
+    if space is None:
+        console.note("in the default space (`isthmus space show default` says how good it is)")
     for name, chosen in (status.get("correction") or {}).items():
         on = "of its training" if chosen["validation_in_training"] else "that the space was not trained on"
         console.note(
@@ -194,7 +196,7 @@ def search(
 def evaluate(
     store: Path,
     *,
-    space: Path,
+    space: str | None = None,
     pair: str = "text:image",
     correct: str = "none",
     out: Path | None = None,
@@ -204,7 +206,7 @@ def evaluate(
 
     Args:
         store: Folder of the store.
-        space: Folder of the space.
+        space: Folder of the space, or the name of an encoder of several modalities; the default space without it.
         pair: The two modalities, such as text:image.
         correct: Take hubs out of the scores (is, dual_is, nnn, csls, dn, dis, dual_dis, gc), on items not trained on.
         out: Folder for metrics.json and the TREC run and qrels.
@@ -247,12 +249,12 @@ def _with_intervals(figures: Mapping[str, Any]) -> list[str]:
     return [f"{figures[n]:.3f} ±{(intervals[n][1] - intervals[n][0]) / 2:.3f}".replace("±0.", "±.") for n in names]
 
 
-def diagnose(store: Path, *, space: Path, correct: str = "none", options: Common = common) -> None:
+def diagnose(store: Path, *, space: str | None = None, correct: str = "none", options: Common = common) -> None:
     """Report the health of a space: modality gap, alignment, hubs, effective rank.
 
     Args:
         store: Folder of the store.
-        space: Folder of the space.
+        space: Folder of the space, or the name of an encoder of several modalities; the default space without it.
         correct: Show hubs before and after a correction too (is, dual_is, nnn, csls, dn, dis, dual_dis, gc).
         options: Device, batch size, seed, JSON.
     """

@@ -3,7 +3,7 @@
 An encoder is an object with `modality`, `fingerprint` and ``encode(modality, items) -> (n, d)``; one that also has
 ``tokens(modality, items) -> Tokens`` gives a sequence of vectors for every item. Every file of this folder that holds
 `NAMES` offers ``load(name, modality, device=…)`` for them; the names are read without importing the file. `wrap`
-makes an encoder of any callable.
+makes an encoder of any callable. A file with a `PREFIX` offers every model of a hub, ``PREFIX`` and the model's name.
 """
 
 import importlib
@@ -20,7 +20,7 @@ from isthmus.core.errors import BadInput, MissingExtra, NotFound
 from isthmus.encoders.wrapped import Wrapped, wrap
 from isthmus.store.fingerprint import Fingerprint
 
-__all__ = ["Available", "Encoder", "Wrapped", "available", "load", "wrap"]
+__all__ = ["Available", "Encoder", "Wrapped", "available", "load", "named", "wrap"]
 
 
 class Encoder(Protocol):
@@ -60,23 +60,35 @@ def available() -> dict[str, Available]:
     return found
 
 
+def named(name: str) -> Available | None:
+    """Return the encoder of a name, also of one that a hub knows (``PREFIX/…``); None for an unknown name."""
+    if "/" not in name:
+        return available().get(name)
+    for path in sorted(Path(__file__).parent.glob("[!_]*.py")):
+        if name.startswith(read_literal(path, "PREFIX", {}, default="") or "//"):
+            modalities, extra = read_literal(path, "MODALITIES", {}), read_literal(path, "EXTRA", {})
+            return Available(name, modalities, extra, read_literal(path, "PACKAGE", {}), path.stem)
+    return None
+
+
 def load(name: str, modality: str, *, device: str = "cpu") -> Encoder:
     """Return the encoder of a name for a modality, on a device as torch names them.
 
     Raises `NotFound` for an unknown name, `BadInput` when it reads another modality or the device cannot be used,
     `MissingExtra` when its packages are not installed.
     """
-    known = available()
-    if name not in known:
+    found = named(name)
+    if found is None:
+        known = available()
         fitting = [n for n, a in known.items() if modality in a.modalities]
         raise NotFound.named("encoder", name, known, hint=f"for {modality}: {', '.join(fitting) or 'none'}")
-    if modality not in known[name].modalities:
-        raise BadInput(f"the encoder {name} reads {' or '.join(known[name].modalities)}, not {modality!r}")
+    if modality not in found.modalities:
+        raise BadInput(f"the encoder {name} reads {' or '.join(found.modalities)}, not {modality!r}")
     try:
-        module = importlib.import_module(f"isthmus.encoders.{known[name].file}")
+        module = importlib.import_module(f"isthmus.encoders.{found.file}")
         encoder: Encoder = module.load(name, modality, device=device)
     except ModuleNotFoundError as error:
-        raise MissingExtra.of(str(error.name), known[name].extra, f"the encoder {name}") from error
+        raise MissingExtra.of(str(error.name), found.extra, f"the encoder {name}") from error
     except (AssertionError, RuntimeError) as error:  # what torch raises for a device that it does not know or have
         if device == "cpu":
             raise

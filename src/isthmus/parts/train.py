@@ -16,13 +16,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from dataclasses import dataclass
 from typing import TypeVar
 
+import numpy as np
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from isthmus.core.errors import BadInput
 from isthmus.core.progress import Progress, silent
 
-__all__ = ["Minibatches", "learning_rate", "synchronise", "train"]
+__all__ = ["ByDomain", "Minibatches", "learning_rate", "synchronise", "train"]
 
 B = TypeVar("B")
 
@@ -150,3 +152,27 @@ class Minibatches:
             order = torch.randperm(self.n, generator=self.generator)
             for i in range(max(1, self.n // self.size)):
                 yield order[i * self.size : (i + 1) * self.size]
+
+
+@dataclass(frozen=True)
+class ByDomain:
+    """`steps` index batches, each of `size` different rows of one domain, or of all that it has.
+
+    `domain` (n,) numbers the domain of each row; one is drawn in proportion to the sum of its rows' `counts` (n,).
+    """
+
+    domain: Int[np.ndarray, " n"]
+    counts: Float[np.ndarray, " n"]
+    size: int
+    steps: int
+    generator: torch.Generator
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def __iter__(self) -> Iterator[Tensor]:
+        rows = [torch.from_numpy(np.flatnonzero(self.domain == d)) for d in np.unique(self.domain)]
+        share = torch.tensor([float(self.counts[r.numpy()].sum()) for r in rows])
+        for _ in range(self.steps):
+            own = rows[int(torch.multinomial(share, 1, generator=self.generator))]
+            yield own[torch.randperm(len(own), generator=self.generator)[: self.size]]

@@ -17,7 +17,8 @@ from isthmus.metrics.vectors import unit
 from isthmus.space import Space
 from isthmus.store.store import Store
 from isthmus.workbench.hubs import hub_report
-from isthmus.workbench.sides import Side, in_space, opened, variant_rows
+from isthmus.workbench.sides import Side, in_space, variant_rows
+from isthmus.workbench.spaces import opened
 
 __all__ = ["diagnose"]
 
@@ -30,7 +31,7 @@ HUBS = 8
 def diagnose(
     store: Store | str | Path,
     *,
-    space: Space | str | Path,
+    space: Space | str | Path | None = None,
     modalities: Sequence[str] | None = None,
     keys: Collection[str] | None = None,
     correct: str = "none",

@@ -25,7 +25,8 @@ from isthmus.store.disk import atomic, write_json
 from isthmus.store.rows import Vectors
 from isthmus.store.store import Store
 from isthmus.workbench.correct import Direction, Piece, cross_fitted, untrained
-from isthmus.workbench.sides import Side, in_space, opened, two, variant_rows
+from isthmus.workbench.sides import Side, in_space, two, variant_rows
+from isthmus.workbench.spaces import opened
 
 __all__ = ["FIGURES", "Evaluation", "Measured", "compare", "evaluate"]
 
@@ -87,7 +88,7 @@ class Evaluation:
 def evaluate(
     store: Store | str | Path,
     *,
-    space: Space | str | Path,
+    space: Space | str | Path | None = None,
     pair: str = "text:image",
     keys: Collection[str] | None = None,
     correct: str = "none",

@@ -14,7 +14,8 @@ from isthmus.metrics.vectors import blocks
 from isthmus.space import Space
 from isthmus.store.store import Store
 from isthmus.workbench.correct import Direction, cross_fitted, untrained
-from isthmus.workbench.sides import in_space, opened, two
+from isthmus.workbench.sides import in_space, two
+from isthmus.workbench.spaces import opened
 
 __all__ = ["hub_figures", "hub_report", "of_counts"]
 
@@ -28,7 +29,7 @@ EDGES = (0, 1, 2, 5, 10, 20, 50, 100, 200, 500)
 def hub_report(
     store: Store | str | Path,
     *,
-    space: Space | str | Path,
+    space: Space | str | Path | None = None,
     pair: str = "text:image",
     keys: Collection[str] | None = None,
     correct: str = "dual_is",

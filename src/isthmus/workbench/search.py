@@ -10,6 +10,7 @@ from isthmus.space import Space
 from isthmus.store.store import Store
 from isthmus.workbench.correct import Items, corrections, corrector, trained_keys
 from isthmus.workbench.sides import in_space
+from isthmus.workbench.spaces import opened
 
 __all__ = ["build_index", "check_correction"]
 
@@ -17,8 +18,8 @@ __all__ = ["build_index", "check_correction"]
 def build_index(
     store: Store | str | Path,
     *,
-    space: Space | str | Path,
     out: str | Path,
+    space: Space | str | Path | None = None,
     modalities: Collection[str] | None = None,
     keys: Collection[str] | None = None,
     correct: str = "none",
@@ -26,8 +27,9 @@ def build_index(
 ) -> Index:
     """Map the vectors of a store through a space and write them as an index that carries the space with it.
 
-    Every modality that both the store and the space know goes in, or only `modalities`. Vectors whose
-    fingerprint the space does not accept are refused, with the fields that differ.
+    `space` is a `Space`, its folder, the name of an encoder whose own space it is, or None for the default space
+    (`workbench.spaces.wanted`). Every modality that both the store and the space know goes in, or only `modalities`.
+    Vectors whose fingerprint the space does not accept are refused, with the fields that differ.
 
     `correct` takes hubs out of every search by name (``is``, ``dual_is``, ``nnn``, ``csls``, ``dn``): its banks are the
     items that the space was trained on, its settings are chosen on those that it was not, and where nothing helps
@@ -35,8 +37,7 @@ def build_index(
     costs what it did. Raises `BadInput` for a correction that is no number an item, or a space that does not name
     its training items.
     """
-    store = store if isinstance(store, Store) else Store.open(store)
-    space = space if isinstance(space, Space) else Space.load(space)
+    store, space = opened(store, space)
     both = [m for m in store.modalities() if m in space.maps]
     wanted = both if modalities is None else list(modalities)
     if not wanted or not set(wanted) <= set(both):

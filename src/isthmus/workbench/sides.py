@@ -1,7 +1,6 @@
 """The two sides of a measurement: the stored records of a modality, and their vectors in a space."""
 
 from collections.abc import Collection
-from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -11,20 +10,12 @@ from isthmus.space import Space
 from isthmus.store.rows import Vectors
 from isthmus.store.store import Store
 
-__all__ = ["ALL", "Side", "in_space", "opened", "two", "variant_rows"]
+__all__ = ["ALL", "Side", "in_space", "two", "variant_rows"]
 
 ALL = "all"
 """Name of the only variant, where records have none."""
 Side = tuple[Vectors, Float[np.ndarray, "n d"]]
 """Records of a modality and their vectors in the space."""
-
-
-def opened(store: Store | str | Path, space: Space | str | Path) -> tuple[Store, Space]:
-    """Return the store and the space, opened where paths were given."""
-    return (
-        store if isinstance(store, Store) else Store.open(store),
-        space if isinstance(space, Space) else Space.load(space),
-    )
 
 
 def in_space(

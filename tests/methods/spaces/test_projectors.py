@@ -241,6 +241,44 @@ def test_the_start_is_correlation_analysis():
     np.testing.assert_allclose(np.abs(some["x"][1]), np.abs(alone["x"][1]), rtol=1e-3, atol=1e-4)
 
 
+def test_items_that_count_more_in_the_start():
+    draw = rng()
+    x, y = draw.standard_normal((60, 5)), draw.standard_normal((60, 4))
+    y[:, :2] += x[:, :2]
+    ones = {"x": np.ones(60), "y": np.ones(60)}
+    rows = {"x": np.arange(60), "y": np.arange(60)}
+    counts = np.where(np.arange(60) < 20, 3.0, 1.0)
+    counted = canonical_start({"x": x, "y": y}, rows, ones, width=3, ridge=0.1, counts=counts)
+    again = np.repeat(np.arange(60), counts.astype(int))
+    many = {"x": np.arange(len(again)), "y": np.arange(len(again))}
+    ones = {"x": np.ones(len(again)), "y": np.ones(len(again))}
+    repeated = canonical_start({"x": x[again], "y": y[again]}, many, ones, width=3, ridge=0.1)
+    for m in ("x", "y"):
+        np.testing.assert_allclose(counted[m][0], repeated[m][0], atol=1e-6)
+        np.testing.assert_allclose(np.abs(counted[m][1]), np.abs(repeated[m][1]), rtol=1e-3, atol=1e-4)
+
+
+def test_several_data_sets_are_learned_from_together():
+    pairs, others = views(40), views(24, seed=5)
+    both = {m: np.r_[x, others[m]] for m, x in pairs.items()}
+    domains = {m: np.repeat(["one", "two"], [40, 24]) for m in both}
+    settings = {"width": 5, "steps": 40, "batch": 16}
+    fitted = Projectors(**settings).fit(both, domains=domains, emphasis={"two": 3.0})
+    assert found(fitted, pairs) > 0.5
+    same = {m: np.repeat("one", 64) for m in both}
+    assert Projectors(**settings).fit(both, domains=same).history_[0].keys() == fitted.history_[0].keys()
+    for wrong, says in (
+        ({m: d[:5] for m, d in domains.items()}, "one entry a row"),
+        (domains | {"t": np.repeat(["two", "one"], [24, 40])}, "another domain"),
+    ):
+        with pytest.raises(BadInput, match=says):
+            Projectors(**settings).fit(both, domains=wrong)
+    with pytest.raises(NotFound, match="unknown domain 'three'"):
+        Projectors(**settings).fit(both, domains=domains, emphasis={"three": 1.0})
+    with pytest.raises(BadInput, match="emphasis must be"):
+        Projectors(**settings).fit(both, domains=domains, emphasis={"two": 0.0})
+
+
 def test_untrained_is_the_start():
     pairs = views()
     fitted = Projectors(width=4, members=1, steps=1, lr=1e-12).fit(pairs)

@@ -18,7 +18,7 @@ from isthmus.methods.spaces.projectors.start import canonical_start
 from isthmus.metrics.vectors import matrix
 from isthmus.parts.contrast import info_nce
 from isthmus.parts.params import Params
-from isthmus.parts.train import Minibatches, train
+from isthmus.parts.train import ByDomain, Minibatches, train
 
 __all__ = ["Projectors"]
 
@@ -31,7 +31,7 @@ class Projectors(Params):
     - ``start="canonical"`` (default): a token projector whose linear branch is the closed-form `canonical_start` under
       `ridge` and whose MLP branch starts at 0. With several `members` that many of them stand side by side, their
       ridges a factor of 2 apart around `ridge`; the space is then `members` · `width` wide. `width` is an upper
-      limit: no wider than the narrowest modality has directions.
+      limit: no wider than the narrowest modality has directions. The MLP branch is `hidden` times as wide inside.
     - ``start="random"``: the paper's recipe, one `block` and `head` of `width` from a random start.
     """
 
@@ -44,6 +44,7 @@ class Projectors(Params):
         ridge: float = 0.5,
         block: Literal["token", "mlp", "linear"] = "token",
         head: Literal["mlp", "linear", "identity"] = "identity",
+        hidden: int = 2,
         dropout: float = 0.1,
         steps: int = 200,
         batch: int = 512,
@@ -57,6 +58,7 @@ class Projectors(Params):
         self.ridge = ridge
         self.block = block
         self.head = head
+        self.hidden = hidden
         self.dropout = dropout
         self.steps = steps
         self.batch = batch
@@ -70,6 +72,8 @@ class Projectors(Params):
         *,
         keys: Mapping[str, Any] | None = None,
         weights: Mapping[str, Any] | None = None,
+        domains: Mapping[str, Any] | None = None,
+        emphasis: Mapping[str, float] | None = None,
         seed: int = 0,
         progress: Progress = silent,
     ) -> Self:
@@ -79,20 +83,25 @@ class Projectors(Params):
         many records of a modality share one: each step draws one of them, in proportion to its `weights`
         {modality: (n,)}, equal where none are given. Without keys, row i belongs to row i.
 
+        `domains` {modality: (n,)} name where a record comes from when several data sets are learned from. Every batch
+        is then of one domain, drawn in proportion to its items times its `emphasis` {domain: number} (1 by default):
+        the wrong answers are as like the right one as they are in a search of that data set, and a large set does not
+        drown a small one. An item counts as much as the emphasis of its domain in the closed-form start too.
+
         Raises:
             BadInput: for fewer than two modalities, vectors that are not finite (n, d) tables, keys that do not
                 fit them, fewer than two items that two modalities share, or settings out of range.
         """
         if self.start not in ("canonical", "random"):
             raise BadInput(f"start is 'canonical' or 'random', got {self.start!r}")
-        if min(self.width, self.members, self.batch) < 1 or self.ridge <= 0 or self.steps < 1:
-            raise BadInput(f"width, members, batch, steps and ridge must be positive: {self!r}")
+        if min(self.width, self.members, self.hidden, self.batch) < 1 or self.ridge <= 0 or self.steps < 1:
+            raise BadInput(f"width, members, hidden, batch, steps and ridge must be positive: {self!r}")
         if not (0 < self.lr < 1 and 0 <= self.dropout < 1 and 0 < self.temperature <= 0.5 and self.weight_decay >= 0):
             raise BadInput(
                 f"lr must lie in (0, 1), dropout in [0, 1), temperature in (0, 0.5], weight_decay at least 0: {self!r}"
             )
         data = {m: matrix(x, f"pairs[{m!r}]").astype(np.float32) for m, x in pairs.items()}
-        items = _Items.of({m: len(x) for m, x in data.items()}, keys, weights or {})
+        items = _Items.of({m: len(x) for m, x in data.items()}, keys, weights or {}, domains or {}, emphasis or {})
         members = self.members if self.start == "canonical" else 1
         built: list[Mapping[str, nn.Module]] = []
         self.history_: list[dict[str, float]] = []
@@ -117,8 +126,15 @@ class Projectors(Params):
                 for m, x in data.items()
             }
         normed = {m: nn.functional.layer_norm(torch.from_numpy(x), x.shape[1:]).numpy() for m, x in data.items()}
-        started = canonical_start(normed, items.numbers, items.weights, width=self.width, ridge=self.ridge * factor)
-        return {m: StartedProjector(*started[m], dropout=self.dropout) for m in data}
+        started = canonical_start(
+            normed,
+            items.numbers,
+            items.weights,
+            width=self.width,
+            ridge=self.ridge * factor,
+            counts=items.counts,
+        )
+        return {m: StartedProjector(*started[m], dropout=self.dropout, hidden=self.hidden) for m in data}
 
     def _train(
         self,
@@ -135,7 +151,11 @@ class Projectors(Params):
             tensors = {m: _started(towers[m]).project(x) for m, x in tensors.items()}
         draw = torch.Generator().manual_seed(seed)
         size = min(self.batch, items.n)
-        batches = Minibatches(items.n, size, -(-self.steps // max(1, items.n // size)), draw)
+        batches = (
+            ByDomain(items.domain, items.counts, self.batch, self.steps, draw)
+            if items.domain.any()
+            else Minibatches(items.n, size, -(-self.steps // max(1, items.n // size)), draw)
+        )
 
         def embed(modality: str, rows: Tensor) -> Tensor:
             tower, x = towers[modality], tensors[modality][rows]
@@ -222,16 +242,25 @@ class _Items:
 
     `members` {modality: (starts (n + 1,), records)} lists the records of each item, `numbers` {modality: (rows,)}
     the item of each record, −1 for a record whose item no other modality has, `weights` {modality: (rows,)} how much
-    each record counts within its item.
+    each record counts within its item; `domain` (n,) numbers the domain of each item, `counts` (n,) is its emphasis.
     """
 
     n: int
     members: Mapping[str, tuple[Tensor, Tensor]]
     numbers: Mapping[str, np.ndarray]
     weights: Mapping[str, np.ndarray]
+    domain: np.ndarray
+    counts: np.ndarray
 
     @classmethod
-    def of(cls, sizes: Mapping[str, int], keys: Mapping[str, Any] | None, weights: Mapping[str, Any]) -> "_Items":
+    def of(
+        cls,
+        sizes: Mapping[str, int],
+        keys: Mapping[str, Any] | None,
+        weights: Mapping[str, Any],
+        domains: Mapping[str, Any],
+        emphasis: Mapping[str, float],
+    ) -> "_Items":
         """Group records by key; items that only one modality has are left out."""
         if len(sizes) < 2:
             raise BadInput(f"Projectors needs at least two modalities, got {list(sizes)}")
@@ -261,7 +290,8 @@ class _Items:
         for m, weight in counted.items():
             if weight.shape != (sizes[m],) or not (np.isfinite(weight) & (weight > 0)).all():
                 raise BadInput(f"weights of {m!r} must be {sizes[m]} finite numbers above 0, got shape {weight.shape}")
-        return cls(len(shared), members, numbers, counted)
+        domain, counts = _domains(len(shared), numbers, domains, emphasis)
+        return cls(len(shared), members, numbers, counted, domain, counts)
 
     def draw(self, chosen: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         """Return one random record of each chosen item in each modality, −1 where it has none."""
@@ -276,3 +306,31 @@ class _Items:
             pick = (torch.searchsorted(ends, point, right=True) - 1).clamp(first, last.clamp(min=0))
             rows[m] = torch.where(last >= first, records[pick.clamp(0, len(records) - 1)], -1)
         return rows
+
+
+def _domains(
+    n: int, numbers: Mapping[str, np.ndarray], domains: Mapping[str, Any], emphasis: Mapping[str, float]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the number of each item's domain and its emphasis, which is 1 on the average."""
+    if not domains:
+        return np.zeros(n, int), np.ones(n)
+    wrong = {m: np.shape(domains.get(m, ())) for m, own in numbers.items() if np.shape(domains.get(m, ())) != own.shape}
+    if wrong:
+        raise BadInput(f"domains need one entry a row; {', '.join(wrong)} got shape {wrong}")
+    names = np.unique(np.concatenate([np.asarray(d) for d in domains.values()]))
+    if unknown := sorted(set(emphasis) - set(names.tolist())):
+        raise NotFound.named("domain", unknown[0], names.tolist())
+    each = np.array([emphasis.get(str(name), 1.0) for name in names])
+    if not (np.isfinite(each) & (each > 0)).all():
+        raise BadInput(f"emphasis must be a number above 0, got {dict(emphasis)}")
+    domain = np.full(n, -1)
+    for m, own in numbers.items():
+        place = np.searchsorted(names, np.asarray(domains[m]))
+        shared = own >= 0
+        domain[own[shared]] = np.maximum(domain[own[shared]], place[shared])
+    for m, own in numbers.items():
+        place = np.searchsorted(names, np.asarray(domains[m]))
+        if (bad := np.flatnonzero((own >= 0) & (domain[own] != place))).size:
+            raise BadInput(f"row {bad[0]} of {m!r} is of another domain than other records of its item")
+    counts = each[domain]
+    return domain, counts / counts.mean()

@@ -57,7 +57,7 @@ class MLPHead(nn.Module):
 
 
 class StartedProjector(nn.Module):
-    """A token projector whose linear branch is given: h = P(LN(x) − mean), then h + Linear(w→w)∘GELU∘Linear(w→2w)(h).
+    """A token projector whose linear branch is given: h = P(LN(x) − mean), then h + Linear(kw→w)∘GELU∘Linear(w→kw)(h).
 
     P and the mean stay as they are; the MLP branch starts at 0, so that training starts at the given map.
 
@@ -67,14 +67,16 @@ class StartedProjector(nn.Module):
     mean: Tensor
     weight: Tensor
 
-    def __init__(self, mean: Float[np.ndarray, " d"], weight: Float[np.ndarray, "w d"], *, dropout: float) -> None:
+    def __init__(
+        self, mean: Float[np.ndarray, " d"], weight: Float[np.ndarray, "w d"], *, dropout: float, hidden: int = 2
+    ) -> None:
         super().__init__()
         self.register_buffer("mean", torch.from_numpy(mean))
         self.register_buffer("weight", torch.from_numpy(weight))
         width = len(weight)
         self.dropout = nn.Dropout(dropout)
-        self.hidden = nn.Linear(width, 2 * width)
-        self.out = nn.Linear(2 * width, width)
+        self.hidden = nn.Linear(width, hidden * width)
+        self.out = nn.Linear(hidden * width, width)
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)
 
