@@ -367,7 +367,7 @@ def _hubs(
     return {
         "label": f"{direction[0]} → {direction[1]}{which}",
         "axis": f"times among the first {HITS} of {len(asked):,} queries",
-        "says": f"Skewness {hubness_skewness(counts):.2f}; {never:.0%} of the items are found by no query, "
+        "says": f"Skewness {hubness_skewness(counts):.2f}; {never:.1%} of the items are found by no query, "
         f"the most frequent one by {whole.max():,}. Evenly it would be {counts.mean():.0f} each.",
         "edges": (np.arange(len(bars) + 1) - 0.5).tolist(),
         "counts": bars.tolist(),
