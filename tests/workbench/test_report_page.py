@@ -225,6 +225,13 @@ def test_flat_map_of_few(n):
     assert flat.shape == (n, 2) and np.isfinite(flat).all()
 
 
+def test_flat_map_with_copies_among_others():
+    """A row of many equal neighbours never gets as narrow as it should: its width must not overflow."""
+    draw = np.random.default_rng(0)
+    x = np.r_[np.repeat(draw.normal(size=(1, 8)), 60, 0), draw.normal(size=(40, 8))].astype(np.float32)
+    assert np.isfinite(flat_map(x)).all()
+
+
 def test_flat_map_of_equal_and_of_too_many():
     assert np.isfinite(flat_map(np.ones((20, 3), np.float32))).all()
     with pytest.raises(ValueError, match="too many"):

@@ -94,7 +94,7 @@ def _affinities(distance: Float[np.ndarray, "n n"], perplexity: float) -> Float[
     distance = distance.astype(np.float64)
     off = ~np.eye(n, dtype=bool)
     # a row is shifted by its nearest neighbour, so that its largest weight is 1 and none overflows
-    shifted = distance - np.where(off, distance, np.inf).min(axis=1, keepdims=True)
+    shifted = np.where(off, distance - np.where(off, distance, np.inf).min(axis=1, keepdims=True), 0.0)
     low, high, beta = np.zeros((n, 1)), np.full((n, 1), np.inf), np.ones((n, 1))
     weight = np.zeros_like(shifted)
     for _ in range(64):
