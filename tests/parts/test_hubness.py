@@ -319,3 +319,15 @@ def test_errors():
     with pytest.raises(NotFound, match="beta"):
         InvertedSoftmax().set_params(bta=3)
     assert set(correctors.USES) == {"none", "is", "dis", "csls", "gc", "nnn", "dn"}
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_small_inverse_temperatures_lead_to_the_mean(dtype):
+    scores = np.random.default_rng(0).uniform(-1, 1, (50, 6)).astype(dtype)
+    mean = scores.astype(np.float64).mean(0)
+    for beta in (1e-9, 1e-7, 1e-5, 1e-3):
+        expected = mean + beta / 2 * scores.astype(np.float64).var(0)  # the next term of the series
+        np.testing.assert_allclose(log_mean_exp(Bank.of(scores), beta), expected, atol=1e-6)
+    bank = Bank.of(scores)
+    with pytest.raises(ValueError, match="read-only"):
+        log_mean_exp(bank, 5.0)[0] = 0.0

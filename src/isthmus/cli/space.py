@@ -1,6 +1,5 @@
 """`isthmus space build|show`: the default space, and what a space was trained on and measured with."""
 
-from pathlib import Path
 from typing import Annotated
 
 from cyclopts import App, Parameter
@@ -45,13 +44,13 @@ def show(name: str = DEFAULT, *, json: Flag = False) -> None:
     """Show what a space maps, what it was trained on, and the figures of what was held out.
 
     Args:
-        name: default, or the folder of a space.
+        name: default, or the folder of a space (./default for a folder of that name).
         json: Write JSON.
     """
     from isthmus.space import Space
     from isthmus.workbench import spaces
 
-    space = spaces.default() if name == DEFAULT and not Path(name).exists() else Space.load(name)
+    space = spaces.default() if name == DEFAULT else Space.load(name)
     listed = ("keys", "held_out", "parts")  # thousands of them
     training = {k: v for k, v in space.card.get("training", {}).items() if k not in listed}
     maps = {m: each.fingerprint.to_json() for m, each in space.maps.items()}

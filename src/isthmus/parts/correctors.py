@@ -329,7 +329,7 @@ def tune(
     folds: Sequence[Fold],
     *,
     figure: str = "mrr",
-    errors: float = 0.0,
+    errors: float = 2.0,
     fallback: bool = True,
     fixed: Mapping[str, Any] | None = None,
 ) -> Tuned:
@@ -337,7 +337,8 @@ def tune(
 
     The best has the largest mean of `figure` over the queries of all folds. It is taken when its paired gain over
     the plain scores is positive, and more than `errors` standard errors (queries of one key count as one); otherwise
-    "none" is: a correction that does not help on validation data is not applied. Without `fallback` it is, to study
+    "none" is: a correction that does not help on validation data is not applied, and of fifty settings one helps by
+    chance. Without `fallback` it is, to study
     a corrector. `mrr` tells settings apart with fewer queries than R@1. `fixed` are arguments of every corrector,
     such as the size of its bank.
 

@@ -116,7 +116,9 @@ class Bank:
     def known(self, name: str, parameter: float, compute: Callable[[], np.ndarray]) -> np.ndarray:
         """Return what a name and a parameter identify, computed when it is first asked for."""
         if (name, parameter) not in self._known:
-            self._known[name, parameter] = compute()
+            value = compute()
+            value.setflags(write=False)  # the next one who asks gets the same array
+            self._known[name, parameter] = value
         return self._known[name, parameter]
 
 
@@ -125,6 +127,10 @@ def subsample(m: int, most: int, seed: int) -> Int[np.ndarray, " b"]:
     if most < 1:
         raise BadInput(f"a bank of at most {most} entries: at least 1 is needed")
     return np.arange(m) if m <= most else np.sort(np.random.default_rng(seed).choice(m, most, replace=False))
+
+
+GENTLE = 0.1
+"""Largest exponent that is computed as a difference from 1."""
 
 
 def log_mean_exp(bank: Bank, beta: float) -> PerItem:
@@ -143,6 +149,10 @@ def log_mean_exp(bank: Bank, beta: float) -> PerItem:
         if beta == 0:
             return np.asarray(np.mean(scores, axis=0, where=heard, dtype=np.float64).astype(scores.dtype))
         scores -= top
+        if beta * -float(np.min(scores, where=heard, initial=0.0)) < GENTLE:
+            # e^{βB} is 1 to all of float32's digits, so that the mean is taken of what is left over
+            left = np.expm1(beta * scores.astype(np.float64))
+            return np.asarray((top + np.log1p(np.mean(left, axis=0, where=heard)) / beta).astype(scores.dtype))
         scores *= beta
         np.exp(scores, out=scores)
         mean = scores.sum(axis=0, dtype=np.float64) / heard.sum(axis=0)

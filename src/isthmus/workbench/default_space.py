@@ -16,11 +16,12 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from isthmus import data
-from isthmus.core.errors import BadInput, IsthmusError, MissingExtra
+from isthmus.core.errors import BadInput, IsthmusError, MissingExtra, NotFound
 from isthmus.core.progress import Progress, silent
 from isthmus.data import DataSet
+from isthmus.data.records import joined
 from isthmus.data.splits import holdout
-from isthmus.encoders import available
+from isthmus.encoders import available, named
 from isthmus.metrics.vectors import unit
 from isthmus.space import HEAD, Map, Space
 from isthmus.store.rows import Vectors
@@ -96,9 +97,10 @@ SETTINGS: Mapping[str, Any] = {
     "batch": 1024,
     "lr": 1e-3,
 }
-"""Chosen on items held out of the training parts."""
+"""Chosen, as the emphasis was, on other items: held out of the training parts by another split."""
 ALIKE = 0.75
-"""Cosine of standardised picture vectors from which on two pictures of different data sets count as the same."""
+"""Cosine of standardised picture vectors from which on two pictures of different data sets count as the same: set by
+looking at pairs."""
 
 
 def build(
@@ -126,8 +128,17 @@ def build(
     installed and what `data.load` raises for data sets that are not there.
     """
     home = home or default_folder()
-    if absent := [name for name in encoders.values() if isinstance(name, str) and not available()[name].installed]:
-        raise MissingExtra.of(available()[absent[0]].package, available()[absent[0]].extra, "the default space")
+    for modality, name in encoders.items():
+        if isinstance(name, str):
+            known = named(name)
+            if known is None:
+                raise NotFound.named("encoder", name, available(), hint=f"for {modality}")
+            if not known.installed:
+                raise MissingExtra.of(known.package, known.extra, "the default space")
+    if lacking := [p.source for p in parts if p.held and not {"text", "image"} <= {*p.modalities} & {*encoders}]:
+        raise BadInput(
+            f"items of {lacking[0]} are to be held out, which needs its texts and pictures, and encoders of both"
+        )
     sources = {part.source: _taken(read, part, encoders) for part in parts}
     Space.claim(home / "space")
     stores = {
@@ -199,24 +210,29 @@ class _World:
     def split(self, parts: Sequence[Part]) -> tuple[dict[str, set[str]], set[str]]:
         """Return the keys that are held out of each data set, and the keys that may be trained on."""
         everything = set[str]().union(*(v.keys.tolist() for v in self.vectors.values()))
+        group = self._groups(everything)
         held: dict[str, set[str]] = {}
-        apart: set[str] = set()
         for part in (p for p in parts if p.held):
-            group: dict[str, str] = {}
-            present: dict[str, set[str]] = {}
-            for m, v in self.vectors.items():
-                rows = self.source[m] == part.source
-                present[m] = set(v.keys[rows].tolist())
-                group |= zip(v.keys[rows].tolist(), v.groups[rows].tolist(), strict=True)
-            # of the others, such as recordings, an item may have none
-            complete = present["text"] & present["image"]
+            # of the other modalities, such as recordings, an item may have none
+            tables = [self.vectors[m].keys[self.source[m] == part.source] for m in ("text", "image")]
+            complete = set.intersection(*(set(keys.tolist()) for keys in tables))
             # the hash is that of the data set's own key, so that its own demo holds the same items out
             own = {key.partition("/")[2]: key for key in sorted(complete)}
             chosen = holdout(list(own), [group[key] for key in own.values()], split=0, n=part.held)
             held[part.source] = {own[key] for key in chosen.test}
-            groups_held = {group[key] for key in held[part.source]}
-            apart |= {key for key, g in group.items() if g in groups_held}
-        return held, everything - apart - self._lookalikes(set().union(*held.values()))
+        everybody = set[str]().union(*held.values())
+        groups_held = {group[key] for key in everybody}
+        apart = {key for key in everything if group[key] in groups_held}
+        return held, everything - apart - self._lookalikes(everybody)
+
+    def _groups(self, everything: set[str]) -> dict[str, str]:
+        """Return {key: group} of near-duplicates as any data set of a domain sees them, directly or through others."""
+        alike: dict[tuple[str, str, str], list[str]] = {}
+        for m, v in self.vectors.items():
+            rows = zip(self.source[m].tolist(), v.groups.tolist(), v.keys.tolist(), strict=True)
+            for source, own, key in dict.fromkeys(rows):
+                alike.setdefault((m, source, own), []).append(key)
+        return joined(sorted(everything), alike.values())
 
     def _lookalikes(self, held: set[str]) -> set[str]:
         """Return the keys of pictures that look like a held-out picture of another domain."""

@@ -275,8 +275,25 @@ def test_several_data_sets_are_learned_from_together():
             Projectors(**settings).fit(both, domains=wrong)
     with pytest.raises(NotFound, match="unknown domain 'three'"):
         Projectors(**settings).fit(both, domains=domains, emphasis={"three": 1.0})
+    with pytest.raises(BadInput, match="give domains too"):
+        Projectors(**settings).fit(both, emphasis={"two": 2.0})
+    with pytest.raises(NotFound, match="unknown modality of weights 'x'"):
+        Projectors(**settings).fit(both, weights={"x": np.ones(64)})
+    numbered = {m: np.repeat([0, 1], [40, 24]) for m in both}
+    first, second = (Projectors(**settings).fit(both, domains=numbered, emphasis=e) for e in ({0: 9.0}, {}))
+    assert len(first.history_) == 40 and first.history_ != second.history_
     with pytest.raises(BadInput, match="emphasis must be"):
         Projectors(**settings).fit(both, domains=domains, emphasis={"two": 0.0})
+
+
+def test_as_many_steps_as_asked_and_any_float():
+    pairs = views(100)
+    fitted = Projectors(width=4, steps=101, batch=10).fit(pairs)
+    assert len(fitted.history_) == 101
+    x = torch.from_numpy(pairs["i"])
+    assert fitted.transform("i", x.double()).dtype == torch.float64
+    with pytest.raises(BadInput, match="NaN"):
+        fitted.transform("i", x * float("nan"))
 
 
 def test_untrained_is_the_start():

@@ -89,7 +89,7 @@ CARD = Card(
     gaps=(
         "measured on drawings with names in five languages; video and sound take the same call but were not measured",
         "the composition with InvGC waits for that method",
-        "on the three bases of the claim IS, with one bank, does as well as DualIS; a strong space gains little",
+        "on the three bases of the claim IS, with one bank, does better than DualIS; a strong space gains little",
     ),
     uses={"correct": "DualIS", "correct dual_is": "DualIS", "correct dual_dis": "DualDIS"},
     delivers={
@@ -210,9 +210,9 @@ def run(ctx: Run) -> Report:
     """Find held-out concepts' pictures by name in five languages and back, in three spaces, corrected or not.
 
     The spaces ("bases") are ridge regression and canonical correlation analysis of the training concepts, and ridge
-    on a quarter of them. Each arm searches as many settings on the same validation concepts, which lie inside the
-    training part: "raw" the penalty of each base; "validated corrector" the inverse temperatures of DualIS and
-    DualDIS on the base that raw chose, a direction at a time, with the plain scores where none helps. Then all is
+    on a quarter of them. Either arm searches 49 settings a choice on the same validation concepts, inside the
+    training part: "raw" the penalty of each base; "validated corrector" the inverse temperatures of DualIS on
+    the base that raw chose, a direction at a time, with the plain scores where none helps. Then all is
     fitted again on all training concepts, which are the banks too. Peers are tuned in the same way on their grids.
 
     At small and full: OpenMoji pictures by EfficientNet-Lite0 and names by E5, 800 concepts held out. At smoke the

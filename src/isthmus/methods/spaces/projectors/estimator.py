@@ -1,5 +1,6 @@
 """`Projectors`: the method on pooled vectors, as an estimator that the workbench fits and exports."""
 
+import copy
 import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -101,6 +102,11 @@ class Projectors(Params):
                 f"lr must lie in (0, 1), dropout in [0, 1), temperature in (0, 0.5], weight_decay at least 0: {self!r}"
             )
         data = {m: matrix(x, f"pairs[{m!r}]").astype(np.float32) for m, x in pairs.items()}
+        for name, given in (("keys", keys), ("weights", weights), ("domains", domains)):
+            if unknown := sorted(set(given or {}) - set(data)):
+                raise NotFound.named(f"modality of {name}", unknown[0], data)
+        if emphasis and not domains:
+            raise BadInput("emphasis says how much a domain counts: give domains too")
         items = _Items.of({m: len(x) for m, x in data.items()}, keys, weights or {}, domains or {}, emphasis or {})
         members = self.members if self.start == "canonical" else 1
         built: list[Mapping[str, nn.Module]] = []
@@ -181,6 +187,8 @@ class Projectors(Params):
             weight_decay=self.weight_decay,
             final_lr=self.lr / 100,
             warmup=0.05,
+            total=self.steps,
+            stop=lambda done: done >= self.steps,  # in the middle of an epoch
             progress=progress,
             stage="align",
         )
@@ -194,7 +202,10 @@ class Projectors(Params):
         if x.ndim != 2 or x.shape[1] != self.widths_[modality]:
             raise BadInput(f"{modality} has shape {tuple(x.shape)}; expected (n, {self.widths_[modality]})")
         if isinstance(x, Tensor):
-            return side.to(x.device)(x)
+            if not bool(torch.isfinite(x).all()):
+                raise BadInput(f"{modality} holds NaN or infinity")
+            # the estimator stays where it is: another call may come with vectors of another device
+            return copy.deepcopy(side).to(x.device)(x.float()).to(x.dtype)
         with torch.inference_mode():
             return side(torch.from_numpy(matrix(x, modality).astype(np.float32))).numpy()
 
@@ -317,19 +328,21 @@ def _domains(
     wrong = {m: np.shape(domains.get(m, ())) for m, own in numbers.items() if np.shape(domains.get(m, ())) != own.shape}
     if wrong:
         raise BadInput(f"domains need one entry a row; {', '.join(wrong)} got shape {wrong}")
-    names = np.unique(np.concatenate([np.asarray(d) for d in domains.values()]))
-    if unknown := sorted(set(emphasis) - set(names.tolist())):
+    named = {m: np.asarray(d).astype(str) for m, d in domains.items()}
+    names = np.unique(np.concatenate(list(named.values())))
+    wanted = {str(name): value for name, value in emphasis.items()}
+    if unknown := sorted(set(wanted) - set(names.tolist())):
         raise NotFound.named("domain", unknown[0], names.tolist())
-    each = np.array([emphasis.get(str(name), 1.0) for name in names])
+    each = np.array([wanted.get(str(name), 1.0) for name in names])
     if not (np.isfinite(each) & (each > 0)).all():
         raise BadInput(f"emphasis must be a number above 0, got {dict(emphasis)}")
     domain = np.full(n, -1)
     for m, own in numbers.items():
-        place = np.searchsorted(names, np.asarray(domains[m]))
+        place = np.searchsorted(names, named[m])
         shared = own >= 0
         domain[own[shared]] = np.maximum(domain[own[shared]], place[shared])
     for m, own in numbers.items():
-        place = np.searchsorted(names, np.asarray(domains[m]))
+        place = np.searchsorted(names, named[m])
         if (bad := np.flatnonzero((own >= 0) & (domain[own] != place))).size:
             raise BadInput(f"row {bad[0]} of {m!r} is of another domain than other records of its item")
     counts = each[domain]
