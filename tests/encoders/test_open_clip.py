@@ -59,6 +59,8 @@ def test_errors(name, monkeypatch):
         encoders.load("open_clip/ViT-B-32", "text")
     with pytest.raises(NotFound, match="unknown model of open_clip 'ViT-B-3x'; did you mean 'ViT-B-32'"):
         encoders.load("open_clip/ViT-B-3x/openai", "text")
+    with pytest.raises(NotFound, match="unknown weights of ViT-B-32 'opena'; did you mean 'openai'"):
+        encoders.load("open_clip/ViT-B-32/opena", "text")
     with pytest.raises(NotFound, match="unknown encoder 'other/one'"):
         encoders.load("other/one", "text")
     monkeypatch.setitem(__import__("sys").modules, "open_clip", None)

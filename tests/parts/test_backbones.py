@@ -29,6 +29,17 @@ def test_pictures_of_timm():
     assert learns(model, x).shape == (2, model.width)
 
 
+def test_pictures_of_a_model_with_a_head_of_its_own():
+    require.module("timm", "backbones")
+    with seeded(0):
+        model = backbone("timm/mobilenetv3_small_050", pretrained=False)
+        x = torch.rand(2, 3, 64, 64)
+    with torch.no_grad():
+        assert model(x).shape == (2, model.width)
+    with pytest.raises(BadInput, match="names no weights"):
+        backbone("open_clip/ViT-B-32")
+
+
 def test_pictures_of_open_clip():
     require.module("open_clip", "backbones")
     import open_clip

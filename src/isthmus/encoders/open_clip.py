@@ -8,6 +8,7 @@ first use, which needs a connection. Both modalities are computed by one model, 
 import functools
 import hashlib
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,8 +23,8 @@ __all__ = ["Clip", "load"]
 MODALITIES = ("image", "text")
 EXTRA = "backbones"
 PREFIX = "open_clip/"
-PACKAGE = "open_clip"
 """Every name that starts like this is an encoder of this file."""
+PACKAGE = "open_clip"
 
 
 class Clip:
@@ -34,7 +35,7 @@ class Clip:
     ) -> None:
         self.modality = modality
         self._model, self._transform, self._tokenizer, self._device = (
-            model.to(device).eval(),
+            model.eval(),
             transform,
             tokenizer,
             device,
@@ -85,14 +86,18 @@ def load(name: str, modality: str, *, device: str = "cpu") -> Clip:
         raise BadInput(f"{name!r} is not of the form open_clip/MODEL/PRETRAINED, such as open_clip/ViT-B-32/openai")
     if model not in open_clip.list_models():
         raise NotFound.named("model of open_clip", model, open_clip.list_models())
-    return Clip(name, modality, *_made(model, pretrained), device=device)
+    tags = open_clip.list_pretrained_tags_by_model(model)
+    if pretrained not in tags and not Path(pretrained).is_file():
+        raise NotFound.named(f"weights of {model}", pretrained, tags, hint="or name a file of weights")
+    return Clip(name, modality, *_made(model, pretrained, device), device=device)
 
 
 @functools.lru_cache(maxsize=1)
-def _made(model: str, pretrained: str) -> tuple[Any, Any, Any]:
+def _made(model: str, pretrained: str, device: str) -> tuple[Any, Any, Any]:
+    """Return the model on a device, with what goes before it; both modalities share one."""
     import open_clip
 
-    made, _, transform = open_clip.create_model_and_transforms(model, pretrained=pretrained)
+    made, _, transform = open_clip.create_model_and_transforms(model, pretrained=pretrained, device=device)
     return made, transform, open_clip.get_tokenizer(model)
 
 

@@ -81,9 +81,12 @@ def backbone(name: str, *, pretrained: bool = True) -> Pictures | Speech | Sente
     model: Pictures | Speech | Sentences
     if kind == "timm" and place:
         made = _package("timm", name).create_model(place, pretrained=pretrained, num_classes=0)
-        model = Pictures(made, int(made.num_features))
+        # models with a convolution after the pooling are wider there than their last features
+        model = Pictures(made, int(getattr(made, "head_hidden_size", None) or made.num_features))
     elif kind == "open_clip" and place:
         architecture, _, weights = place.partition("/")
+        if pretrained and not weights:
+            raise BadInput(f"{name!r} names no weights: open_clip/MODEL/PRETRAINED, such as open_clip/ViT-B-32/openai")
         whole = _package("open_clip", name).create_model(architecture, pretrained=weights if pretrained else None)
         model = Pictures(whole.visual, int(whole.visual.output_dim))
     elif name.startswith("openai/whisper-") or (kind == "whisper" and place):

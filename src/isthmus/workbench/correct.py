@@ -80,7 +80,13 @@ def trained_keys(space: Space) -> frozenset[str]:
 
     Raises `BadInput` for a space whose card does not name them, as those of isthmus 0.1 and of elsewhere.
     """
-    keys = space.card.get("training", {}).get("keys")
+    training = space.card.get("training", {})
+    keys = training.get("keys")
+    if keys is None and ("parts" in training or not training):
+        raise BadInput(
+            "a correction takes its banks from the items that a space was trained on, and none of this store were: "
+            "make a space of this store with `isthmus align`, or search without a correction"
+        )
     if keys is None:
         raise BadInput(
             "the card of this space does not name the items it was trained on, and a correction takes its banks from "
