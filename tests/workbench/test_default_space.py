@@ -68,6 +68,20 @@ def test_nothing_held_out_was_trained_on_under_any_name(home):
     assert trained["signs"] and trained["stamps"]
 
 
+def test_near_duplicates_that_another_data_set_of_the_domain_knows(tmp_path):
+    def regrouped(name):
+        source = read(name)
+        if name != "more signs":
+            return source
+        rows = [dataclasses.replace(r, group=f"g{int(r.key[1:]) // 4}") for r in source.records]
+        return dataclasses.replace(source, records=rows)
+
+    space = build(home=tmp_path, parts=PARTS, encoders=encoders(), settings=QUICK, read=regrouped)
+    parts = space.card["training"]["parts"]
+    fours = {int(key[1:]) // 4 for key in parts["signs"]["held_out"]}
+    assert not fours & {int(key[1:]) // 4 for name in ("signs", "more signs") for key in parts[name]["keys"]}
+
+
 def test_the_card_says_how_good_it_is(home):
     space = Space.load(home / "space")
     shown = space.card["figures"]["signs"]["text:image"]["directions"]["text_to_image"]

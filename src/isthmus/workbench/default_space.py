@@ -7,7 +7,7 @@ one space on the rest, and keeps it with the figures of what was held out; `work
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -152,13 +152,13 @@ def build(
         )
         for part in parts
     }
-    inputs = _digest(stores, parts, settings, seed)
+    world = _World.of(stores, parts)
+    held, trained = world.split(parts)
+    inputs = _digest(stores, world.listed(parts, trained, held), settings, seed)
     if not fresh and (home / "space" / HEAD).exists():
         built = Space.load(home / "space")
         if built.card.get("inputs") == inputs:
             return built
-    world = _World.of(stores, parts)
-    held, trained = world.split(parts)
     space = world.fit(trained, settings, seed, progress)
     figures, kinds = {}, {}
     for part in parts:
@@ -299,11 +299,11 @@ def _weights(variants: np.ndarray) -> Float[np.ndarray, " n"]:
     return np.array([WEIGHTS.get(name, 1.0) for name in variants.tolist()])
 
 
-def _digest(stores: Mapping[str, Store], parts: Sequence[Part], settings: Mapping[str, Any], seed: int) -> str:
+def _digest(stores: Mapping[str, Store], listed: Mapping[str, Any], settings: Mapping[str, Any], seed: int) -> str:
     """Return a digest of everything that the space depends on."""
     made = {
         "stores": {name: sorted(part["sha256"] for part in store.parts) for name, store in stores.items()},
-        "parts": [asdict(part) for part in parts],
+        "parts": dict(listed),  # which items, so that another rule of what is held out makes another space
         "settings": {"emphasis": dict(EMPHASIS), "weights": dict(WEIGHTS), "alike": ALIKE, **settings},
         "seed": seed,
     }
