@@ -1,7 +1,9 @@
 """Corrections of hubs on a store and a space: banks of training items, settings chosen elsewhere, no harm."""
 
 import json
+import runpy
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -301,3 +303,11 @@ def test_vectors_are_left_alone(world):
     items = Items.of((vectors, vectors.x), (vectors, 2 * vectors.x))
     assert items.x.shape == (6, 3) and items.take(np.array([5, 0])).keys.tolist() == ["c", "a"]
     assert store.vectors("image").x.shape == (160, 10)
+
+
+def test_the_example(world, tmp_path, capsys):
+    store, space = world
+    example = runpy.run_path(str(Path(__file__).parents[2] / "examples" / "correct_hubs.py"))
+    found = example["main"](str(store.path), str(space.save(tmp_path / "space")))
+    assert found["dual_is"]["text_to_image"] > found["none"]["text_to_image"]
+    assert len(capsys.readouterr().out.splitlines()) == len(example["NAMES"])

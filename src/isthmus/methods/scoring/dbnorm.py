@@ -106,9 +106,9 @@ CARD = Card(
         "plots: N_k before and after, top hubs": "isthmus.workbench.report_page.hub_section.hub_section",
         "R@k, MdR, MnR, geometric mean, multi-positive": "isthmus.metrics.summary.summary",
         "both directions": "isthmus.workbench.evaluate.evaluate",
-        "CLI taking .npy similarity matrices": "isthmus.workbench.correct.correct_scores",
+        "CLI taking .npy similarity matrices": "isthmus.cli.correct.correct",
         "pipeline with InvGC": "missing: waits for the method invgc, whose vectors go into fit and score as they are",
-        "text-image example": "run",
+        "text-image example": "tests/workbench/test_correct.py::test_the_example",
         "text-video and text-audio examples": "missing: no video is bundled; speech was not measured here",
     },
 )

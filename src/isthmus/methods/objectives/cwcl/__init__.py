@@ -138,6 +138,8 @@ CARD = Card(
         "the image-text recipe is tested, but no claim of it is measured",
         "no claim holds here: on one seed of five the paper's weights are chosen, on others nearly paired ones",
         "weights are of centred vectors in the experiment, 'affine' too: E5's cosines are all close to 1",
+        "under the control every text has a direction of its own, so that not even alike texts are alike",
+        "the recipes take encoders by name; a backbone of timm or a hub is trained with fit_locked",
         "a trained Bridge cannot be saved yet, nor reached by a verb of the workbench",
     ),
     delivers={
