@@ -90,8 +90,8 @@ CARD = Card(
         "measured on drawings with names in five languages; video and sound take the same call but were not measured",
         "the composition with InvGC waits for that method",
         "on the three bases of the claim IS, with one bank, does better than DualIS; a strong space gains little",
-        "the claim held (+.0103) while any gain on validation was enough, a rule that harms spaces without hubs; now that "
-        "a gain must exceed two standard errors it is +.0048 and does not",
+        "the claim held (+.0103) while any gain on validation was enough, which harms spaces without hubs; now that a "
+        "gain must exceed two standard errors it is +.0048 and does not",
     ),
     uses={"correct": "DualIS", "correct dual_is": "DualIS", "correct dual_dis": "DualDIS"},
     delivers={
