@@ -1,4 +1,6 @@
+import json
 import tracemalloc
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from isthmus.parts.correctors import (
     CSLS,
     NNN,
     DistributionNormalised,
+    DualSoftmax,
     DynamicInvertedSoftmax,
     Fold,
     GloballyCorrected,
@@ -60,10 +63,10 @@ def cone(n, d=6, seed=0):
     return x / np.linalg.norm(x, axis=1, keepdims=True)
 
 
-def up_to_the_query(a, b, scale=1.0):
+def up_to_the_query(a, b, scale=1.0, atol=1e-9):
     """Two tables that differ by a factor and by one number a row."""
     difference = a * scale - b
-    np.testing.assert_allclose(difference, np.broadcast_to(difference[:, :1], difference.shape), atol=1e-9)
+    np.testing.assert_allclose(difference, np.broadcast_to(difference[:, :1], difference.shape), atol=atol)
 
 
 def orders(table):
@@ -218,6 +221,12 @@ def test_correct_takes_matrices():
         np.testing.assert_allclose(found, corrector.fit(words, items).score(asked, gallery), atol=1e-6)
 
 
+def test_a_batch_of_queries_is_its_own_bank():
+    s, _ = tables()
+    np.testing.assert_allclose(DualSoftmax(beta=3.0).correct(s), oracle.dual_softmax(s, 3.0))
+    np.testing.assert_array_equal(Uncorrected().correct(s), s)
+
+
 def test_no_table_of_bank_and_gallery_is_held():
     """8,000 × 8,000 scores are 256 MB."""
     bank, gallery = (rng(i).standard_normal((8_000, 8)).astype(np.float32) for i in range(2))
@@ -299,8 +308,10 @@ def test_a_space_without_hubs_is_left_alone():
 
 
 def test_grid():
-    assert [s["beta"] for s in settings_of(InvertedSoftmax)] == [1, 2, 5, 10, 20, 50, 100]
-    assert list(settings_of(GloballyCorrected)) == [{}]
+    chosen = tune({"is": InvertedSoftmax}, [fold()], fallback=False, grids={"is": {"beta": (3.0, 4.0, 7.0)}})
+    assert chosen.tried == 3 and chosen.settings["beta"] in (3.0, 4.0, 7.0)
+    assert [s["beta"] for s in settings_of(InvertedSoftmax.GRID)] == [1, 2, 5, 10, 20, 50, 100]
+    assert list(settings_of(GloballyCorrected.GRID)) == [{}]
 
 
 def test_errors():
@@ -337,9 +348,15 @@ def test_errors():
         InvertedSoftmax().correct(np.where(np.arange(len(s))[:, None] == 1, np.inf, s), b)
     with pytest.raises(BadInput, match="at least one corrector"):
         tune({}, [fold()])
+    with pytest.raises(BadInput, match="grids are given for"):
+        tune({"is": InvertedSoftmax}, [fold()], grids={"nnn": {"k": (1,)}})
+    with pytest.raises(BadInput, match="needs the scores of a query bank"):
+        InvertedSoftmax().correct(s)
+    with pytest.raises(BadInput, match="asked along with it"):
+        DualSoftmax().fit(cone(5), cone(5)).bias(cone(3))
     with pytest.raises(NotFound, match="beta"):
         InvertedSoftmax().set_params(bta=3)
-    assert set(correctors.USES) == {"none", "is", "dis", "csls", "gc", "nnn", "dn"}
+    assert set(correctors.USES) == {"none", "is", "dis", "csls", "gc", "nnn", "dn", "dual_softmax"}
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -352,3 +369,21 @@ def test_small_inverse_temperatures_lead_to_the_mean(dtype):
     bank = Bank.of(scores)
     with pytest.raises(ValueError, match="read-only"):
         log_mean_exp(bank, 5.0)[0] = 0.0
+
+
+def test_official_numbers():
+    """What the released code of QB-Norm and of NNN gives for these inputs."""
+    found = json.loads((Path(oracle.__file__).parent / "official_hubness.json").read_text())
+    theirs = found["qb_norm"]
+    s, expected = np.array(theirs["scores"]), np.array(theirs["result"])
+    ours = dynamic_inverted_softmax(s, Bank.of(theirs["bank"]), beta=theirs["beta"], k=theirs["k"])
+    np.testing.assert_array_equal(orders(ours), orders(expected))
+    plain = (s == expected).all(1)
+    assert 0 < plain.sum() < len(s), "rows with and without the correction"
+    np.testing.assert_allclose(ours[plain], s[plain])
+    up_to_the_query(ours[~plain], np.log(expected[~plain]) / theirs["beta"], atol=1e-5)
+    theirs = found["nnn"]
+    fitted = NNN(k=theirs["k"], alpha=theirs["alpha"]).fit(theirs["reference"], theirs["reference"])
+    scores = fitted.score(theirs["queries"], theirs["gallery"])
+    np.testing.assert_array_equal(orders(scores), theirs["order"])
+    np.testing.assert_allclose(-np.sort(-scores, axis=1), theirs["scores"], atol=1e-5)

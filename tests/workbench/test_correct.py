@@ -285,6 +285,12 @@ def test_errors(world, tmp_path):
         corrections("is", one, one, {"a", "b"})
     with pytest.raises(NotFound, match="beta_query"):
         correct_scores(np.eye(3), np.eye(3), np.eye(3), settings={"beta_quer": 1})
+    with pytest.raises(BadInput, match="bank draws entries of a bank of vectors"):
+        correct_scores(np.eye(3), np.eye(3), np.eye(3), settings={"bank": 1})
+    with pytest.raises(BadInput, match="one by one"):
+        evaluate(world[0], space=world[1], correct="dual_softmax")
+    with pytest.raises(BadInput, match="isthmus correct"):
+        build_index(world[0], space=world[1], out=tmp_path / "j", correct="dual_softmax")
 
 
 def test_a_version_that_is_newer_is_refused(world, tmp_path):

@@ -20,7 +20,7 @@ NAMES = {"hubness_skewness": "skewness of hits", "orphan_share": "never found", 
 def correct(
     *,
     scores: Path,
-    query_bank: Path,
+    query_bank: Path | None = None,
     gallery_bank: Path | None = None,
     method: str = "dual_is",
     set: Annotated[list[str] | None, Repeated] = None,
@@ -35,7 +35,7 @@ def correct(
         scores: Scores of queries against a gallery, .npy of (queries, items).
         query_bank: Scores of training queries against the same gallery, .npy of (entries, items).
         gallery_bank: Scores of training items against the same gallery, .npy of (entries, items).
-        method: The correction: is, dis, dual_is, dual_dis, csls, gc, nnn, dn.
+        method: The correction: is, dis, dual_is, dual_dis, csls, gc, nnn, dn, dual_softmax (which needs no bank).
         set: Settings of the method, such as beta_query=5; repeat for more.
         query_keys: Text file with the item of each query, a line each, to measure retrieval before and after.
         gallery_keys: The same for the gallery.
@@ -51,7 +51,7 @@ def correct(
         raise BadInput(f"--out {out}: a file ending in .npy, in a folder that exists, is expected")
     found, record = correct_scores(
         _matrix("--scores", scores),
-        _matrix("--query-bank", query_bank),
+        None if query_bank is None else _matrix("--query-bank", query_bank),
         None if gallery_bank is None else _matrix("--gallery-bank", gallery_bank),
         name=method,
         settings=console.assignments("--set", set or []),

@@ -6,15 +6,16 @@ the space that is searched, and then corrects the scores of any queries against 
     InvertedSoftmax(beta=20).fit(bank_queries, bank_items).score(queries, gallery)
 
 Those whose correction is one number an item say so (`per_item`) and give it (`bias`): it fits into any vector index
-as one more dimension. The others look at the query's own scores first.
+as one more dimension. The others look at the query's own scores first, and `DualSoftmax` at those of all queries.
 
 `tune` chooses settings on validation queries and leaves the scores alone when nothing helps.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from jaxtyping import Float
@@ -26,7 +27,8 @@ from isthmus.parts.hubness import (
     Bank,
     PerItem,
     Scores,
-    active_items,
+    dual_softmax,
+    dynamic_inverted_softmax,
     globally_corrected,
     log_mean_exp,
     mean_of_largest,
@@ -35,13 +37,17 @@ from isthmus.parts.hubness import (
 from isthmus.parts.params import Params
 
 __all__ = [
+    "BETAS",
     "CSLS",
     "NNN",
+    "Correction",
     "Corrector",
     "DistributionNormalised",
+    "DualSoftmax",
     "DynamicInvertedSoftmax",
     "Fold",
     "GloballyCorrected",
+    "Grid",
     "InvertedSoftmax",
     "Tuned",
     "Uncorrected",
@@ -57,26 +63,53 @@ USES = {
     "gc": {"correct": "GloballyCorrected"},
     "nnn": {"correct": "NNN"},
     "dn": {"correct": "DistributionNormalised"},
+    "dual_softmax": {"correct": "DualSoftmax"},
 }
 
 BANK = 10_000
 """Entries of a bank by default: popularity is a mean, which more of them hardly sharpen."""
+BETAS = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0)
+"""Inverse temperatures that `tune` tries, for scores on the scale of cosines."""
+Grid = Mapping[str, Sequence[float]]
+"""Values of each setting that `tune` tries, in every combination."""
 
 
-class Corrector(Params):
-    """Base of all correctors: keeps the banks, and makes scores of what a subclass says.
+@dataclass(frozen=True)
+class Correction:
+    """What a corrector does to scores against one gallery.
 
-    A subclass that takes one number off each item gives `_biases`; another one gives
-    `rows`. Both banks are those against the gallery at hand. `bank` entries of each bank are kept, drawn by
-    `seed`. `GRID` holds the settings that `tune` tries.
+    `apply` gives the corrected scores of rows (q, n); `bias` (n,) is what it takes off each item, where that is all
+    it does.
     """
 
+    apply: Callable[[Scores], Scores]
+    bias: PerItem | None = None
+
+    @classmethod
+    def less(cls, bias: PerItem) -> "Correction":
+        """Return the correction S_qj − b_j."""
+        return cls(lambda scores: np.asarray(scores - bias), bias)
+
+
+class Corrector(Params, ABC):
+    """What all correctors share: `fit` keeps the banks, the rest makes scores of their `correction`.
+
+    `bank` entries of each bank are kept, drawn by `seed`. `needs` names the banks that are asked, `per_item` says
+    whether the correction is one number an item, with `why` where it is not; `transductive` that it depends on what
+    else is asked; `GRID` holds what `tune` tries.
+    """
+
+    needs: ClassVar[tuple[Literal["query", "gallery"], ...]] = ("query",)
     per_item: ClassVar[bool] = True
+    transductive: ClassVar[bool] = False
     why: ClassVar[str] = ""
-    """Why the correction is not one number an item, where it is not."""
-    GRID: ClassVar[Mapping[str, Sequence[float]]] = {}
+    GRID: ClassVar[Grid] = {}
     bank: int = BANK
     seed: int = 0
+
+    @abstractmethod
+    def correction(self, queries: Bank, gallery: Bank) -> Correction:
+        """Return the correction that the banks call for, both of them against the gallery at hand."""
 
     def fit(self, queries: Any, gallery: Any, *, groups: tuple[Any, Any] | None = None) -> Self:
         """Keep the query bank (m, d) and the gallery bank (p, d); `groups` are their near-duplicate groups.
@@ -96,21 +129,21 @@ class Corrector(Params):
         With the `groups` of the gallery, bank entries of an item's own group are not asked about it. Raises
         `BadInput` where the correction depends on the query, or before `fit`.
         """
-        if not self.per_item:
+        found = self.correction(*self.banks(gallery, groups=groups)).bias if self.per_item else None
+        if found is None:
             raise BadInput(f"{type(self).__name__} has no bias of its items: {self.why}")
-        return self._biases(*self.banks(gallery, groups=groups))
+        return found
 
     def against(self, gallery: Any, *, groups: Any = None) -> Callable[[Any], Scores]:
         """Return a function from queries (q, d) to their corrected scores (q, n).
 
         What belongs to the gallery is computed here, once.
         """
-        banks = self.banks(gallery, groups=groups)
-        rows = self._rows(*banks)
+        correction = self.correction(*self.banks(gallery, groups=groups))
 
         def score(queries: Any) -> Scores:
             a, b = pair(queries, gallery, ("queries", "gallery"))
-            return rows(a @ b.T)
+            return correction.apply(a @ b.T)
 
         return score
 
@@ -118,27 +151,22 @@ class Corrector(Params):
         """Return the corrected scores (q, n) of queries (q, d) against a gallery (n, d)."""
         return self.against(gallery, groups=groups)(queries)
 
-    def correct(self, scores: Any, query_bank: Any, gallery_bank: Any = None) -> Scores:
+    def correct(self, scores: Any, query_bank: Any = None, gallery_bank: Any = None) -> Scores:
         """Return corrected scores of a matrix (q, n), given the banks' scores (m, n) and (p, n) of the same gallery.
 
         For whoever has scores and no vectors; nothing needs to be fitted. Raises `BadInput` where a bank is missing.
         """
-        of_queries = Bank.of(query_bank)
-        of_gallery = _Missing(type(self).__name__) if gallery_bank is None else Bank.of(gallery_bank)
         table = matrix(scores, "scores")
-        given = [of_queries] if gallery_bank is None else [of_queries, of_gallery]
-        if wrong := [bank.shape for bank in given if bank.shape[1] != table.shape[1]]:
+        given = {"query": query_bank, "gallery": gallery_bank}
+        if missing := [name for name in self.needs if given[name] is None]:
+            raise BadInput(f"{type(self).__name__} needs the scores of a {missing[0]} bank too")
+        nobody = Bank(lambda rows, columns: np.empty((0, table.shape[1]))[rows, columns], (0, table.shape[1]))
+        of_queries, of_gallery = (nobody if bank is None else Bank.of(bank) for bank in given.values())
+        if wrong := [bank.shape for bank in (of_queries, of_gallery) if bank.shape[1] != table.shape[1]]:
             raise BadInput(
                 f"scores are {table.shape} and a bank's {wrong[0]}: one column a gallery item in all of them"
             )
-        return self._rows(of_queries, of_gallery)(table)
-
-    def _biases(self, queries: Bank, gallery: Bank) -> PerItem:
-        raise NotImplementedError
-
-    def _rows(self, queries: Bank, gallery: Bank) -> Callable[[Scores], Scores]:
-        bias = self._biases(queries, gallery)
-        return lambda scores: np.asarray(scores - bias)
+        return self.correction(of_queries, of_gallery).apply(table)
 
     def banks(self, gallery: Any, *, groups: Any = None) -> tuple[Bank, Bank]:
         """Return the scores of the query bank and of the gallery bank against a gallery (n, d)."""
@@ -151,36 +179,30 @@ class Corrector(Params):
         return first, second
 
 
-class _Missing(Bank):
-    """Stands for a gallery bank that was not given; whoever asks it gets the error."""
-
-    def __init__(self, name: str) -> None:
-        def block(rows: slice, columns: slice) -> np.ndarray:
-            raise BadInput(f"{name} needs the scores of a gallery bank too")
-
-        super().__init__(block, (1, 1))
-
-
 class Uncorrected(Corrector):
     """The scores as they are: what `tune` falls back on."""
+
+    needs: ClassVar[tuple[Literal["query", "gallery"], ...]] = ()
 
     def __init__(self, *, bank: int = BANK, seed: int = 0) -> None:
         self.bank, self.seed = bank, seed
 
-    def _biases(self, queries: Bank, gallery: Bank) -> PerItem:
-        return np.zeros(queries.shape[1], dtype=np.float32)
+    def correction(self, queries: Bank, gallery: Bank) -> Correction:
+        """Take nothing off."""
+        return Correction(lambda scores: scores, np.zeros(queries.shape[1], dtype=np.float32))
 
 
 class InvertedSoftmax(Corrector):
     """IS: S − (1/β) log mean e^{βB} over the query bank (`hubness.inverted_softmax`)."""
 
-    GRID: ClassVar[Mapping[str, Sequence[float]]] = {"beta": (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0)}
+    GRID: ClassVar[Grid] = {"beta": BETAS}
 
     def __init__(self, *, beta: float = 20.0, bank: int = BANK, seed: int = 0) -> None:
         self.beta, self.bank, self.seed = beta, bank, seed
 
-    def _biases(self, queries: Bank, gallery: Bank) -> PerItem:
-        return log_mean_exp(queries, self.beta)
+    def correction(self, queries: Bank, gallery: Bank) -> Correction:
+        """Take off (1/β) log mean e^{βB}."""
+        return Correction.less(log_mean_exp(queries, self.beta))
 
 
 class DynamicInvertedSoftmax(Corrector):
@@ -191,53 +213,53 @@ class DynamicInvertedSoftmax(Corrector):
         "it corrects only queries whose best item is active, which shows when a query has been scored; "
         "the same without that gate is 'is'"
     )
-    GRID: ClassVar[Mapping[str, Sequence[float]]] = {"beta": (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0)}
+    GRID: ClassVar[Grid] = {"beta": BETAS}
 
     def __init__(self, *, beta: float = 20.0, k: int = 1, bank: int = BANK, seed: int = 0) -> None:
         self.beta, self.k, self.bank, self.seed = beta, k, bank, seed
 
-    def _rows(self, queries: Bank, gallery: Bank) -> Callable[[Scores], Scores]:
-        bias, active = log_mean_exp(queries, self.beta), active_items(queries, self.k)
-        return lambda scores: np.asarray(scores - active[scores.argmax(1), None] * bias)
+    def correction(self, queries: Bank, gallery: Bank) -> Correction:
+        """Take the bias of IS off the rows whose best item is active."""
+        return Correction(lambda scores: dynamic_inverted_softmax(scores, queries, beta=self.beta, k=self.k))
 
 
 class CSLS(Corrector):
     """CSLS, as S − ½ · mean of the k largest: half of `hubness.csls` less the query's own term; the same order."""
 
-    GRID: ClassVar[Mapping[str, Sequence[float]]] = {"k": (1, 2, 5, 10, 20, 50, 100)}
+    GRID: ClassVar[Grid] = {"k": (1, 2, 5, 10, 20, 50, 100)}
 
     def __init__(self, *, k: int = 10, bank: int = BANK, seed: int = 0) -> None:
         self.k, self.bank, self.seed = k, bank, seed
 
-    def _biases(self, queries: Bank, gallery: Bank) -> PerItem:
-        return np.asarray(mean_of_largest(queries, self.k) / 2)
+    def correction(self, queries: Bank, gallery: Bank) -> Correction:
+        """Take off half the mean of the k largest."""
+        return Correction.less(np.asarray(mean_of_largest(queries, self.k) / 2))
 
 
 class NNN(Corrector):
     """NNN: S − α · mean of the k largest (`hubness.nnn`)."""
 
-    GRID: ClassVar[Mapping[str, Sequence[float]]] = {
-        "k": (1, 8, 16, 64, 128, 512),
-        "alpha": (0.25, 0.5, 0.75, 1.0, 1.5),
-    }
+    GRID: ClassVar[Grid] = {"k": (1, 8, 16, 64, 128, 512), "alpha": (0.25, 0.5, 0.75, 1.0, 1.5)}
 
     def __init__(self, *, k: int = 128, alpha: float = 0.75, bank: int = BANK, seed: int = 0) -> None:
         self.k, self.alpha, self.bank, self.seed = k, alpha, bank, seed
 
-    def _biases(self, queries: Bank, gallery: Bank) -> PerItem:
-        return np.asarray(self.alpha * mean_of_largest(queries, self.k))
+    def correction(self, queries: Bank, gallery: Bank) -> Correction:
+        """Take off α times the mean of the k largest."""
+        return Correction.less(np.asarray(self.alpha * mean_of_largest(queries, self.k)))
 
 
 class DistributionNormalised(Corrector):
     """DN, as S − λ · mean over the query bank: `hubness.distribution_normalised` less terms of the query alone."""
 
-    GRID: ClassVar[Mapping[str, Sequence[float]]] = {"weight": (0.25, 0.5, 0.75, 1.0, 1.5)}
+    GRID: ClassVar[Grid] = {"weight": (0.25, 0.5, 0.75, 1.0, 1.5)}
 
     def __init__(self, *, weight: float = 0.5, bank: int = BANK, seed: int = 0) -> None:
         self.weight, self.bank, self.seed = weight, bank, seed
 
-    def _biases(self, queries: Bank, gallery: Bank) -> PerItem:
-        return np.asarray(self.weight * log_mean_exp(queries, 0.0))
+    def correction(self, queries: Bank, gallery: Bank) -> Correction:
+        """Take off λ times the mean."""
+        return Correction.less(np.asarray(self.weight * log_mean_exp(queries, 0.0)))
 
 
 class GloballyCorrected(Corrector):
@@ -249,8 +271,29 @@ class GloballyCorrected(Corrector):
     def __init__(self, *, bank: int = BANK, seed: int = 0) -> None:
         self.bank, self.seed = bank, seed
 
-    def _rows(self, queries: Bank, gallery: Bank) -> Callable[[Scores], Scores]:
-        return lambda scores: globally_corrected(scores, queries)
+    def correction(self, queries: Bank, gallery: Bank) -> Correction:
+        """Replace scores by ranks."""
+        return Correction(lambda scores: globally_corrected(scores, queries))
+
+
+class DualSoftmax(Corrector):
+    """Dual softmax over the queries of a batch (`hubness.dual_softmax`); needs no bank, and all queries at once."""
+
+    needs: ClassVar[tuple[Literal["query", "gallery"], ...]] = ()
+    per_item: ClassVar[bool] = False
+    transductive: ClassVar[bool] = True
+    why: ClassVar[str] = (
+        "it compares a query with the others that are asked along with it, so that it has no meaning for one alone; "
+        "`isthmus correct` takes whole matrices"
+    )
+    GRID: ClassVar[Grid] = {"beta": BETAS}
+
+    def __init__(self, *, beta: float = 20.0, bank: int = BANK, seed: int = 0) -> None:
+        self.beta, self.bank, self.seed = beta, bank, seed
+
+    def correction(self, queries: Bank, gallery: Bank) -> Correction:
+        """Weigh each score by its share among the queries."""
+        return Correction(lambda scores: dual_softmax(scores, beta=self.beta))
 
 
 # ------------------------------------------------------------------ choosing settings
@@ -280,8 +323,8 @@ class Fold:
 
     def scores(self, corrector: Corrector) -> ScoreBlocks:
         """Return a function from a slice of the queries to their scores, corrected with the fold's banks."""
-        correct = corrector._rows(*self._banks(corrector))
-        return lambda rows: correct(self.queries[rows] @ self.gallery.T)
+        apply = corrector.correction(*self._banks(corrector)).apply
+        return lambda rows: apply(self.queries[rows] @ self.gallery.T)
 
     def _banks(self, corrector: Corrector) -> tuple[Bank, Bank]:
         """Return the banks against the gallery as the corrector would draw them, the same for all its settings."""
@@ -318,10 +361,10 @@ class Tuned:
         return {**record, "settings": dict(self.settings)}
 
 
-def settings_of(corrector: type[Corrector]) -> Iterator[dict[str, Any]]:
-    """Yield every combination of a corrector's `GRID`; one empty one where it has none."""
-    for values in product(*corrector.GRID.values()):
-        yield dict(zip(corrector.GRID, values, strict=True))
+def settings_of(grid: Grid) -> Iterator[dict[str, Any]]:
+    """Yield every combination of a grid's values; one empty one where it has none."""
+    for values in product(*grid.values()):
+        yield dict(zip(grid, values, strict=True))
 
 
 def tune(
@@ -332,27 +375,30 @@ def tune(
     errors: float = 2.0,
     fallback: bool = True,
     fixed: Mapping[str, Any] | None = None,
+    grids: Mapping[str, Grid] | None = None,
 ) -> Tuned:
     """Try every setting of every corrector on the validation folds, and return the best, or none of them.
 
     The best has the largest mean of `figure` over the queries of all folds. It is taken when its paired gain over
     the plain scores is positive, and more than `errors` standard errors (queries of one key count as one); otherwise
     "none" is: a correction that does not help on validation data is not applied, and of fifty settings one helps by
-    chance. Without `fallback` it is, to study
-    a corrector. `mrr` tells settings apart with fewer queries than R@1. `fixed` are arguments of every corrector,
-    such as the size of its bank.
+    chance. Without `fallback` it is, to study a corrector. `mrr` tells settings apart with fewer queries than R@1.
+    `fixed` are arguments of every corrector, such as the size of its bank; `grids` {name: grid} replace a
+    corrector's own `GRID`.
 
     Raises `BadInput` without correctors or folds.
     """
     if not correctors or not folds:
         raise BadInput("tune needs at least one corrector and one fold of validation queries")
+    if unknown := sorted(set(grids or {}) - set(correctors)):
+        raise BadInput(f"grids are given for {unknown}, and the correctors are {sorted(correctors)}")
     fixed = dict(fixed or {})
     raw = [fold.figures(Uncorrected(), figure) for fold in folds]
     base = float(np.concatenate(raw).mean())
     best: tuple[float, str, dict[str, Any], list[np.ndarray]] | None = None
     tried = 0
     for name, cls in correctors.items():
-        for settings in settings_of(cls):
+        for settings in settings_of((grids or {}).get(name, cls.GRID)):
             tried += 1
             found = [fold.figures(cls(**settings, **fixed), figure) for fold in folds]
             mean = float(np.concatenate(found).mean())

@@ -166,6 +166,8 @@ def cross_fitted(
     these are not in the store, and when a half has no query.
     """
     word, cls = corrector(name)
+    if cls.transductive:
+        raise BadInput(f"--correct {name} cannot be applied to queries one by one: {cls.why}")
     trained = trained_keys(space)
     items = [Items.of(sides[m]) for m in (asking, offered)]
     of = [np.flatnonzero(np.isin(each.keys, list(measured))) for each in items]
@@ -302,7 +304,7 @@ def _validation(
 
 def correct_scores(
     scores: Any,
-    query_bank: Any,
+    query_bank: Any = None,
     gallery_bank: Any = None,
     *,
     name: str = "dual_is",
@@ -325,6 +327,8 @@ def correct_scores(
     from isthmus.workbench.hubs import hub_figures
 
     word, cls = corrector(name)
+    if drawn := sorted({"bank", "seed"} & set(settings or {})):
+        raise BadInput(f"{drawn[0]} draws entries of a bank of vectors; the scores of a bank are taken as they are")
     model = cls(**typed_settings(cls, settings or {}))
     table = matrix(scores, "scores")
     found = model.correct(table, query_bank, gallery_bank)

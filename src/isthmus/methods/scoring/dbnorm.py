@@ -44,7 +44,7 @@ each score by both popularities, softly: an inverse temperature β says how much
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from jaxtyping import Float
@@ -58,13 +58,16 @@ from isthmus.metrics.hubness import hubness_skewness, k_occurrence_of
 from isthmus.metrics.vectors import unit
 from isthmus.parts.correctors import (
     BANK,
+    BETAS,
     CSLS,
     NNN,
+    Correction,
     Corrector,
     DistributionNormalised,
     DynamicInvertedSoftmax,
     Fold,
     GloballyCorrected,
+    Grid,
     InvertedSoftmax,
     Uncorrected,
     tune,
@@ -73,7 +76,7 @@ from isthmus.parts.hubness import Bank, PerItem, Scores, active_items, log_mean_
 from isthmus.tasks.features import Features, features
 from isthmus.tasks.retrieval import TASK, Held
 
-__all__ = ["CARD", "DualDIS", "DualIS", "dual_bias", "run", "toy"]
+__all__ = ["CARD", "DualDIS", "DualIS", "dual_bias", "gated", "run", "toy"]
 
 CARD = Card(
     title="Balance Act: Mitigating Hubness in Cross-Modal Retrieval with Query and Gallery Banks",
@@ -98,7 +101,7 @@ CARD = Card(
         "one interface: is, dis, csls, gc, nnn, dn, none": "isthmus.parts.correctors.Corrector",
         "dual_is": "DualIS",
         "dual_dis": "DualDIS",
-        "dual_softmax": "isthmus.parts.hubness.dual_softmax",
+        "dual_softmax": "isthmus.parts.correctors.DualSoftmax",
         "banks from train queries and gallery": "isthmus.parts.hubness.Bank, isthmus.workbench.correct.corrections",
         "sub-sampling": "isthmus.parts.hubness.subsample",
         "streaming LSE": "tests/parts/test_hubness.py::test_no_table_of_bank_and_gallery_is_held",
@@ -115,8 +118,6 @@ CARD = Card(
     },
 )
 
-BETAS = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0)
-
 
 def dual_bias(query_bank: Bank, gallery_bank: Bank, *, beta_query: float, beta_gallery: float) -> PerItem:
     """Return b_j = (β_g m_g(j) + β_q m_q(j)) / (β_g + β_q), what DualIS takes off item j (n,).
@@ -130,42 +131,56 @@ def dual_bias(query_bank: Bank, gallery_bank: Bank, *, beta_query: float, beta_g
     return np.asarray((beta_gallery * of_gallery + beta_query * of_queries) / total)
 
 
+def gated(
+    scores: Scores, query_bank: Bank, gallery_bank: Bank, *, beta_query: float, beta_gallery: float, k: int = 1
+) -> Scores:
+    """Return DualDIS: S_qj less the bias of each bank's factor that takes part in the row, over the β that do.
+
+    A factor takes part where the query's best item is among the first `k` of some entry of its bank.
+    """
+    both = dual_bias(query_bank, gallery_bank, beta_query=beta_query, beta_gallery=beta_gallery)
+    alone = log_mean_exp(query_bank, beta_query), log_mean_exp(gallery_bank, beta_gallery)
+    biases = np.stack([np.zeros_like(both), *alone, both])
+    factors = active_items(query_bank, k) + 2 * active_items(gallery_bank, k)
+    return np.asarray(scores - biases[factors[scores.argmax(1)]])
+
+
 class DualIS(Corrector):
     """DualIS: S_qj − b_j, `b` from both banks (`dual_bias`). The module says what `fit`, `score` and `bias` take."""
 
-    GRID: ClassVar[Mapping[str, Sequence[float]]] = {"beta_query": BETAS, "beta_gallery": BETAS}
+    needs: ClassVar[tuple[Literal["query", "gallery"], ...]] = ("query", "gallery")
+    GRID: ClassVar[Grid] = {"beta_query": BETAS, "beta_gallery": BETAS}
 
     def __init__(
         self, *, beta_query: float = 20.0, beta_gallery: float = 20.0, bank: int = BANK, seed: int = 0
     ) -> None:
         self.beta_query, self.beta_gallery, self.bank, self.seed = beta_query, beta_gallery, bank, seed
 
-    def _biases(self, queries: Bank, gallery: Bank) -> PerItem:
-        return dual_bias(queries, gallery, beta_query=self.beta_query, beta_gallery=self.beta_gallery)
+    def correction(self, queries: Bank, gallery: Bank) -> Correction:
+        """Take off `dual_bias`."""
+        return Correction.less(dual_bias(queries, gallery, beta_query=self.beta_query, beta_gallery=self.beta_gallery))
 
 
 class DualDIS(Corrector):
-    """DualDIS: each bank's factor only for queries whose best item is among the first `k` of some of its entries."""
+    """DualDIS (`gated`): each bank's factor only for queries whose best item is among the first `k` of its entries."""
 
+    needs: ClassVar[tuple[Literal["query", "gallery"], ...]] = ("query", "gallery")
     per_item: ClassVar[bool] = False
     why: ClassVar[str] = (
         "each bank counts only for queries whose best item it has made active, which shows when a query has been "
         "scored; the same without that gate is 'dual_is'"
     )
-    GRID: ClassVar[Mapping[str, Sequence[float]]] = {"beta_query": BETAS, "beta_gallery": BETAS}
+    GRID: ClassVar[Grid] = {"beta_query": BETAS, "beta_gallery": BETAS}
 
     def __init__(
         self, *, beta_query: float = 20.0, beta_gallery: float = 20.0, k: int = 1, bank: int = BANK, seed: int = 0
     ) -> None:
         self.beta_query, self.beta_gallery, self.k, self.bank, self.seed = beta_query, beta_gallery, k, bank, seed
 
-    def _rows(self, queries: Bank, gallery: Bank) -> Callable[[Scores], Scores]:
-        both = dual_bias(queries, gallery, beta_query=self.beta_query, beta_gallery=self.beta_gallery)
-        first, second = log_mean_exp(queries, self.beta_query), log_mean_exp(gallery, self.beta_gallery)
-        biases = np.stack([np.zeros_like(both), first, second, both])
-        gate = active_items(queries, self.k) + 2 * active_items(gallery, self.k)
-
-        return lambda scores: np.asarray(scores - biases[gate[scores.argmax(1)]])
+    def correction(self, queries: Bank, gallery: Bank) -> Correction:
+        """Take off what the factors that take part say."""
+        settings: dict[str, Any] = {"beta_query": self.beta_query, "beta_gallery": self.beta_gallery, "k": self.k}
+        return Correction(lambda scores: gated(scores, queries, gallery, **settings))
 
 
 def toy() -> Toy:
@@ -201,6 +216,17 @@ PEERS: Mapping[str, type[Corrector]] = {
     "dual_is": DualIS,
     "dual_dis": DualDIS,
 }
+EFFORT = 49
+"""Settings that every arm searches; GC has none."""
+FINE = tuple(np.geomspace(1, 100, EFFORT))
+GRIDS: Mapping[str, Grid] = {
+    "is": {"beta": FINE},
+    "dis": {"beta": FINE},
+    "csls": {"k": (*range(1, EFFORT), 100)},
+    "nnn": {"k": (1, 8, 16, 32, 64, 128, 512), "alpha": (0.25, 0.4, 0.5, 0.6, 0.75, 1.0, 1.5)},
+    "dn": {"weight": tuple(np.linspace(0.03, 1.47, EFFORT))},
+}
+"""Finer than what `tune` tries by default, so that no peer is looked for less than DualIS."""
 UNFIT = ("is", "dis", "dual_is", "dual_dis")
 """Those that are measured with banks that do not fit, too."""
 Mapped = dict[str, Float[np.ndarray, "n d"]]
@@ -215,7 +241,7 @@ def run(ctx: Run) -> Report:
     on a quarter of them. Either arm searches 49 settings a choice on the same validation concepts, inside the
     training part: "raw" the penalty of each base; "validated corrector" the inverse temperatures of DualIS on
     the base that raw chose, a direction at a time, with the plain scores where none helps. Then all is
-    fitted again on all training concepts, which are the banks too. Peers are tuned in the same way on their grids.
+    fitted again on all training concepts, which are the banks too. Peers search 49 settings in the same way (`GRIDS`).
 
     At small and full: OpenMoji pictures by EfficientNet-Lite0 and names by E5, 800 concepts held out. At smoke the
     features are made, with a direction in common. The metrics are means over the three bases.
@@ -235,17 +261,16 @@ def run(ctx: Run) -> Report:
         {m: data.train[m][rows] for m, rows in inner.train.items()},
     )
     fixed = {"bank": ctx.pick(smoke=60, small=BANK, full=BANK), "seed": ctx.derived("bank")}
-    tried = len(BETAS) ** 2
     arms: dict[str, list[dict[str, Any]]] = {}
     for base, (fit, share) in BASES.items():
-        search = np.geomspace(1e-3, 1e2, tried)
+        search = np.geomspace(1e-3, 1e2, EFFORT)
         spaces = world.fitted(fit, inner, share, ctx)
         found = [_mrr(inner, spaces(penalty)) for penalty in search]
         penalty = float(search[int(np.argmax(found))])
         before, after = spaces(penalty), world.fitted(fit, data, share, ctx)(penalty)
         folds = {d: _fold(before, inner, d, _banks(inner, before)) for d in inner.directions}
         tuned = {
-            name: {d: tune({name: cls}, [folds[d]], fallback=False, fixed=fixed) for d in folds}
+            name: {d: tune({name: cls}, [folds[d]], fallback=False, fixed=fixed, grids=_grids(name)) for d in folds}
             for name, cls in PEERS.items()
         }
         tuned["validated corrector"] = {d: tune({"dual_is": DualIS}, [folds[d]], fixed=fixed) for d in folds}
@@ -348,6 +373,10 @@ BASES: Mapping[str, tuple[Fit, float]] = {
     "correlations": (_correlations, 1.0),
     "weak ridge": (_ridge, 0.25),
 }
+
+
+def _grids(name: str) -> dict[str, Grid]:
+    return {name: GRIDS[name]} if name in GRIDS else {}
 
 
 def _banks(data: Held, space: Mapped) -> Mapped:
