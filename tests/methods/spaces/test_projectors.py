@@ -13,6 +13,7 @@ from isthmus.methods.spaces.projectors import (
     Features,
     MLPHead,
     Projectors,
+    RandomProjectors,
     Temperature,
     TokenProjector,
     TopPerClass,
@@ -190,13 +191,17 @@ def test_towers_as_steps_are_the_same_function(local):
 
 
 @pytest.mark.parametrize(
-    "settings",
-    [{"members": 2, "width": 5}, {"start": "random", "width": 16}, {"start": "random", "width": 16, "head": "mlp"}],
+    "model",
+    [
+        Projectors(members=2, width=5, steps=60, lr=3e-3),
+        RandomProjectors(width=16, steps=60, lr=3e-3),
+        RandomProjectors(width=16, head="mlp", steps=60, lr=3e-3),
+    ],
     ids=str,
 )
-def test_estimator_finds_partners_and_exports(settings):
+def test_estimator_finds_partners_and_exports(model):
     pairs = views()
-    fitted = Projectors(steps=60, lr=3e-3, **settings).fit(pairs)
+    fitted = model.fit(pairs)
     assert found(fitted, pairs) > 0.8
     for m, (steps, tensors) in fitted.maps().items():
         mapped = Map(steps=steps, tensors=tensors, fingerprint=fingerprint(pairs[m].shape[1]))
@@ -332,8 +337,10 @@ def test_errors_of_the_estimator(pairs, keys, says):
 def test_errors_of_use():
     with pytest.raises(BadInput, match="not fitted"):
         Projectors().transform("i", np.ones((2, 2)))
-    with pytest.raises(BadInput, match="start is"):
-        Projectors(start="warm").fit(views())
+    with pytest.raises(BadInput, match="ridge must be positive"):
+        Projectors(ridge=0.0).fit(views())
+    with pytest.raises(BadInput, match="steps must be positive"):
+        RandomProjectors(steps=0).fit(views())
     fitted = Projectors(width=4, members=1, steps=1).fit(views())
     with pytest.raises(NotFound, match="unknown modality 'x'"):
         fitted.transform("x", np.ones((2, 12)))

@@ -32,9 +32,9 @@ patches stay comparable with texts and say *where* something is.
 - CLS "identity" in the official code means "not added"; here that is "none", and "identity" adds it as it is.
 - *Start* (`Projectors` only): the linear branch is taken from correlation analysis with the covariance within
   items in its constraint (`canonical_start`), and the MLP branch starts at 0; from about a thousand pairs a random
-  start overfits. `start="random"` is the paper's. Measured on validation concepts of OpenMoji (967 training concepts,
-  14 languages, five splits), as English R@1 and R@10, mean R@10 of the languages: random .238 .526 .446; the start
-  alone .291 .579 .493; the start, trained .299 .583 .499.
+  start overfits. `RandomProjectors` starts as the paper does. Measured on validation concepts of OpenMoji (967
+  training concepts, 14 languages, five splits), as English R@1 and R@10, mean R@10 of the languages: random .238
+  .526 .446; the start alone .291 .579 .493; the start, trained .299 .583 .499.
 - *Weights* (`Projectors.fit(weights=)`): records of an item may count unequally, such as one language's names more.
 - `token_sample`: a step of training may see a few random patches of a picture instead of all.
 
@@ -53,7 +53,7 @@ from isthmus.core.report import Report
 from isthmus.core.roles import Toy
 from isthmus.core.run import Run
 from isthmus.methods.spaces.projectors.curation import Selection, TopPerClass, balanced, curate, prototypes
-from isthmus.methods.spaces.projectors.estimator import Projectors
+from isthmus.methods.spaces.projectors.estimator import Projectors, RandomProjectors
 from isthmus.methods.spaces.projectors.evaluation import (
     Classifier,
     length_bins,
@@ -76,6 +76,7 @@ __all__ = [
     "Features",
     "MLPHead",
     "Projectors",
+    "RandomProjectors",
     "Ranking",
     "Selection",
     "Temperature",
@@ -134,7 +135,7 @@ CARD = Card(
         "the curation mix and localisation are tested on made data, not on 20,000 scenes with masks",
         "the towers' training was doubled to 240 steps after a first look at one seed: more effort than the first plan",
     ),
-    uses={"align": "Projectors"},
+    uses={"align": "Projectors", "align random_projectors": "RandomProjectors"},
     delivers={
         "CKA ranking of any list of encoder pairs, with plot and best pair": "rank_pairs, Ranking.svg, Ranking.best",
         "linear and RBF CKA": "isthmus.metrics.similarity.linear_cka, isthmus.metrics.similarity.rbf_cka",
