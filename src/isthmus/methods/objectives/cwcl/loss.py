@@ -163,9 +163,9 @@ class CWCL(nn.Module):
     """The loss on batches, with a learned temperature.
 
     `u` names the modality that learns and `v` the frozen one. The weights come from the batch's features of `v` as
-    they are; where a head trains on top of them, name the modality that holds the frozen features as `ref`. With
-    `same_label` they come from the labels `y`. Vectors are brought to length 1 here; items that lack one of the
-    modalities are left out (with `gather`, every process must be left with the same number).
+    they are; where a head trains on top of them, name the modality that holds the frozen features as `ref`. Vectors
+    are brought to length 1 here; items that lack one of the modalities are left out (with `gather`, every process
+    must be left with the same number).
     """
 
     def __init__(
@@ -181,34 +181,37 @@ class CWCL(nn.Module):
         tile: int | None = None,
     ) -> None:
         super().__init__()
-        self.u, self.v, self.ref = u, v, ref
+        self.u, self.v, self.ref = u, v, ref or v
         self.weighted, self.weight_fn, self.gather, self.tile = weighted, weight_fn, gather, tile
         self.scale = LogScale(tau)
 
-    def loss(self, batch: Batch) -> Mapping[str, Tensor]:
-        """Return "loss" and the temperature "tau".
+    def loss(self, batch: Batch, *, ref: Tensor | None = None, keys: Tensor | None = None) -> Mapping[str, Tensor]:
+        """Return "loss" and the temperature "tau" of the items that have both modalities.
 
-        Raises `BadInput` when a modality, or the labels that the weights need, are not in the batch, and when no
-        item has all modalities.
+        `ref` (n, …), one entry an item of the batch, is what the weights are taken from, such as the labels for
+        `same_label`; without it the vectors of the modality `ref` of the constructor are. `keys` (n,) name the items.
+
+        Raises `BadInput` when a modality is not in the batch, when no item has all of them, or for shapes that do not
+        fit.
         """
-        names = dict.fromkeys([self.u, self.v, *([self.ref] if self.ref else [])])
+        names = dict.fromkeys([self.u, self.v, *([self.ref] if ref is None else [])])
         if absent := [m for m in names if m not in batch.x]:
             raise BadInput(f"the batch has {sorted(batch.x)}, but not {', '.join(absent)}")
-        if self.weight_fn is same_label and batch.y is None:
-            raise BadInput("same_label needs the labels y of the batch")
+        if wrong := [tuple(x.shape) for x in (ref, keys) if x is not None and len(x) != len(batch)]:
+            raise BadInput(f"references and keys need one entry for each of the {len(batch)} items, got {wrong[0]}")
         both = batch.present(*names)
         if not bool(both.any()):
             raise BadInput(f"no item of the batch has all of {', '.join(names)}")
         p, q = (nn.functional.normalize(batch.x[m][both], dim=-1) for m in (self.u, self.v))
-        source = batch.y if self.weight_fn is same_label and batch.y is not None else batch.x[self.ref or self.v]
         scale = self.scale()
         loss = cwcl_loss(
             p,
             q,
-            source[both],
+            (batch.x[self.ref] if ref is None else ref)[both],
             1 / scale,
             weighted=self.weighted,
             weight_fn=self.weight_fn,
+            keys=None if keys is None else keys[both],
             gather=self.gather,
             tile=self.tile,
         )

@@ -1,6 +1,7 @@
 """A small tower that learns from scratch: from a sequence (states of a speech encoder, bytes of a text) to a vector."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -37,6 +38,15 @@ class SequenceTower(nn.Module):
     ) -> None:
         super().__init__()
         self.d, self.longest = d, longest
+        self.settings: dict[str, Any] = {
+            "d": d,
+            "out": out,
+            "width": width,
+            "layers": layers,
+            "heads": heads,
+            "longest": longest,
+            "dropout": dropout,
+        }
         self.embed = nn.Embedding(LETTERS, width) if d is None else nn.Sequential(nn.LayerNorm(d), nn.Linear(d, width))
         self.places = nn.Parameter(0.02 * torch.randn(longest, width))
         layer = nn.TransformerEncoderLayer(
