@@ -7,7 +7,7 @@ TORCH  ?=
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo data test lint types clean
+.PHONY: demo data test lint types docs clean
 
 demo: $(VENV)/.ready
 	$(BIN)/isthmus demo --out isthmus-demo
@@ -24,6 +24,10 @@ lint: $(VENV)/.ready-dev
 
 types: $(VENV)/.ready-dev
 	$(BIN)/mypy
+
+docs: $(VENV)/.ready-dev
+	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_site
+	@echo "docs/_site/index.html"
 
 $(VENV)/.ready: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "isthmus needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Try: make $(MAKECMDGOALS) PYTHON=python3.11")'
