@@ -84,12 +84,10 @@ def methods(folder: Path) -> None:
 
 def measured(entry: Entry) -> str:
     """Return the verdict on the headline claim in words."""
-    found = results.stored(entry)
-    if found is None:
+    if results.stored(entry) is None:
         return "not measured yet"
-    verdict = found.headline["verdict"]
-    holds = "holds" if verdict["holds"] else "does not hold"
-    return f"{verdict['mean']:+.4f} ± {verdict['half_width']:.4f}, {holds}" if "mean" in verdict else holds
+    known = bench.show(entry.name)
+    return f"{known['gain']:+.4f} ± {known['half']:.4f}, {'holds' if known['holds'] else 'does not hold'}"
 
 
 def method(entry: Entry) -> str:

@@ -41,6 +41,7 @@ def test_pictures_and_their_texts(folder):
     dataset = data.load(folder)
     assert (dataset.name, dataset.root, dataset.modalities) == ("pictures", folder.resolve(), ["image", "text"])
     assert [(r.key, r.text) for r in dataset.of("text")] == [
+        ("notes.txt#passage=1", "not a caption"),
         ("red_house-2.png", "red house 2"),
         ("trips/IMG.JPG", "a café by the road"),
         ("trips/sea/Old  harbour.webp", "Old harbour"),
@@ -132,7 +133,7 @@ def test_the_order_does_not_depend_on_the_file_system(folder):
 
 def test_errors(folder, tmp_path):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(BadInput, match=r"empty holds no picture: looked for \.gif, \.jpeg.* at any depth$"):
+    with pytest.raises(BadInput, match=r"empty holds no picture, recording, video or document at any depth$"):
         data.load(tmp_path / "empty")
     (tmp_path / "empty" / "a.png").symlink_to(folder / "red_house-2.png")
     with pytest.raises(BadInput, match=r"holds no picture.*set aside: a\.png, a link that leads out"):
@@ -153,7 +154,7 @@ def test_open_uri_stays_in_the_folder(folder, tmp_path):
     for uri in ("file:../secret.png", f"file:{tmp_path}/secret.png", "file:leak.png"):
         with pytest.raises(BadInput, match="lies outside"):
             data.open_uri(uri, folder)
-    with pytest.raises(NotFound, match="the picture is gone"):
+    with pytest.raises(NotFound, match="the file is gone"):
         data.open_uri("file:none.png", folder)
     with pytest.raises(BadInput, match="give that folder as root"):
         data.open_uri("file:red_house-2.png")

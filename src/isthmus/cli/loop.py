@@ -23,8 +23,9 @@ REASONS = 5
 def embed(
     source: str,
     *,
-    encoder: Annotated[list[str], Repeated],
+    encoder: Annotated[list[str] | None, Repeated] = None,
     out: Path,
+    every: float | None = None,
     repair: Annotated[bool, Parameter(negative="")] = False,
     options: Common = common,
 ) -> int:
@@ -32,17 +33,20 @@ def embed(
 
     Args:
         source: Name of a data set (see `isthmus data list`) or a folder.
-        encoder: Which encoder takes which modality, such as image=efficientnet_lite0; repeat for more.
+        encoder: Which encoder takes which modality, such as image=efficientnet_lite0; repeat for more. Without it
+            those of the default space.
         out: Folder of the store.
+        every: Seconds between two frames of a video (default: 2).
         repair: Drop the damaged parts of the store first, so that their vectors are made again.
         options: Device, batch size, seed, JSON.
     """
+    from isthmus import data
     from isthmus.workbench.embed import embed as run
 
-    encoders = console.assignments("--encoder", encoder)
+    encoders = None if encoder is None else console.assignments("--encoder", encoder)
     with console.progress() as progress:
         store = run(
-            source,
+            source if every is None else data.load(source, every=every),
             encoders=encoders,
             out=out,
             batch_size=options.batch_size,

@@ -22,10 +22,11 @@ class Sound(TypedDict):
 
 
 def read_sound(path: str | Path) -> Sound:
-    """Return the recording in an Ogg, WAV, FLAC or MP3 file, its channels averaged, at its own rate.
+    """Return the recording in an Ogg, WAV, FLAC, AIFF or MP3 file, its channels averaged, at its own rate.
 
-    Raises `BadInput` for a file that is missing, empty, unreadable or longer than `MAX_SECONDS`, and `MissingExtra`
-    without soundfile.
+    What soundfile does not know (M4A, AMR, the sound of a video) is read with PyAV where it is installed. Raises
+    `BadInput` for a file that is missing, empty, unreadable or longer than `MAX_SECONDS`, and `MissingExtra` without
+    soundfile.
     """
     try:
         import soundfile
@@ -36,8 +37,39 @@ def read_sound(path: str | Path) -> Sound:
             rate = file.samplerate
             samples = file.read(MAX_SECONDS * rate + 1, dtype="float32", always_2d=True)
     except (soundfile.LibsndfileError, OSError) as error:
-        raise BadInput(f"{path}: the recording cannot be read ({error})") from error
+        if not Path(path).is_file():
+            raise BadInput(f"{path}: the recording cannot be read ({error})") from error
+        rate, samples = _by_ffmpeg(path, str(error))
     if not 0 < len(samples) <= MAX_SECONDS * rate:
         length = "is empty" if len(samples) == 0 else f"is longer than {MAX_SECONDS} s"
         raise BadInput(f"{path}: the recording {length}")
     return {"array": np.ascontiguousarray(samples.mean(axis=1, dtype=np.float32)), "sampling_rate": int(rate)}
+
+
+def _by_ffmpeg(path: str | Path, reason: str) -> tuple[int, Float32[np.ndarray, "samples 1"]]:
+    """Return the rate and the samples of a file that soundfile cannot read, for the `reason` that it gives."""
+    try:
+        import av
+    except ImportError:
+        raise BadInput(
+            f"{path}: the recording cannot be read ({reason}); other formats need PyAV: pip install 'isthmus[video]'"
+        ) from None
+    parts: list[np.ndarray] = []
+    try:
+        with av.open(str(path)) as container:
+            if not container.streams.audio:
+                raise BadInput(f"{path}: there is no sound in it")
+            stream = container.streams.audio[0]
+            rate = int(stream.rate)
+            mono = av.AudioResampler(format="flt", layout="mono", rate=rate)
+            length = 0
+            for frame in container.decode(stream):
+                for part in mono.resample(frame):
+                    parts.append(part.to_ndarray().reshape(-1))
+                    length += len(parts[-1])
+                if length > MAX_SECONDS * rate:
+                    break
+    except (av.error.FFmpegError, OSError) as error:
+        raise BadInput(f"{path}: the recording cannot be read ({reason}; {error})") from error
+    samples = np.concatenate(parts) if parts else np.empty(0, np.float32)
+    return rate, samples.astype(np.float32)[:, None]

@@ -158,14 +158,14 @@ class Corrector(Params, ABC):
         """
         table = matrix(scores, "scores")
         given = {"query": query_bank, "gallery": gallery_bank}
-        if missing := [name for name in self.needs if given[name] is None]:
-            raise BadInput(f"{type(self).__name__} needs the scores of a {missing[0]} bank too")
         nobody = Bank(lambda rows, columns: np.empty((0, table.shape[1]))[rows, columns], (0, table.shape[1]))
         of_queries, of_gallery = (nobody if bank is None else Bank.of(bank) for bank in given.values())
         if wrong := [bank.shape for bank in (of_queries, of_gallery) if bank.shape[1] != table.shape[1]]:
             raise BadInput(
                 f"scores are {table.shape} and a bank's {wrong[0]}: one column a gallery item in all of them"
             )
+        if missing := [name for name in self.needs if given[name] is None]:
+            raise BadInput(f"{type(self).__name__} needs the scores of a {missing[0]} bank too")
         return self.correction(of_queries, of_gallery).apply(table)
 
     def banks(self, gallery: Any, *, groups: Any = None) -> tuple[Bank, Bank]:

@@ -11,7 +11,7 @@ in a column named by its fingerprint, so that vectors of different make never mi
 (2, 4)
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 from isthmus.core.errors import BadInput, NotFound
 from isthmus.store import manifest as manifests
 from isthmus.store import parts
-from isthmus.store.disk import claim, locked, sha256_of
+from isthmus.store.disk import claim, clean, locked, sha256_of
 from isthmus.store.fingerprint import Fingerprint
 from isthmus.store.manifest import MANIFEST, Part
 from isthmus.store.rows import COLUMNS, Vectors
@@ -34,8 +34,9 @@ __all__ = ["Store"]
 class Store:
     """Vectors of records in a folder; open one with `Store.open`, make one with `Store.create`.
 
-    What a store shows is the state at opening, plus what its own writers add: parts are only ever added, so other
-    processes may read while one writes. Memory is that of the result, and of one part while reading.
+    What a store shows is the state at opening, plus what its own writers add: writers only ever add parts, so other
+    processes may read while one writes; after a `remove` they must open it again. Memory is that of the result, and of
+    one part while reading.
     """
 
     def __init__(self, path: Path, manifest: dict[str, Any]) -> None:
@@ -220,13 +221,49 @@ class Store:
                 self._replace({**self.manifest, "parts": [p for p in self.parts if p["file"] not in wrong]})
         return wrong
 
+    def remove(self, ids: Collection[str]) -> int:
+        """Take rows out, of every encoder, and return how many ids there were; all of them go at one moment.
+
+        The parts that hold them are written anew without them. Whoever reads meanwhile sees the state before.
+        """
+        gone = pa.array(sorted(set(ids)), pa.string())
+        with locked(self.path, kind="a store"):
+            self.refresh()
+            kept: list[Part] = []
+            found: set[str] = set()
+            number = self._next_number()
+            for part in self.parts:
+                own = pc.is_in(self._text([part], ("id",))["id"], gone)
+                if not pc.any(own).as_py():
+                    kept.append(part)
+                    continue
+                fingerprint = self.fingerprints[part["column"]]
+                table = parts.read(self.path, part, fingerprint, (*COLUMNS, fingerprint.column))
+                found |= set(table["id"].filter(own).to_pylist())
+                left = table.filter(pc.invert(own))
+                if left.num_rows:
+                    x = parts.matrix(left[fingerprint.column], fingerprint.dim, self.path / part["file"])
+                    name = f"part-{number:05d}.parquet"
+                    kept.append(parts.write(self.path, name, left.select(COLUMNS), [x], fingerprint))
+                    number += 1
+            if found:
+                self._replace({**self.manifest, "parts": _recounted(kept, lambda p: self._text([p], ("id",))["id"])})
+            clean(self.path, ["part-*.parquet"], {p["file"] for p in self.parts})
+            rejected = parts.read_rejected(self.path)
+            if any(row["id"] in set(ids) for row in rejected):
+                parts.write_rejected(self.path, [row for row in rejected if row["id"] not in set(ids)])
+        return len(found)
+
     # What the writer needs, under its lock.
 
     @property
     def next_part(self) -> str:
         """File name of the part that comes next."""
+        return f"part-{self._next_number():05d}.parquet"
+
+    def _next_number(self) -> int:
         numbers = [int(part["file"].removeprefix("part-").removesuffix(".parquet")) for part in self.parts]
-        return f"part-{max(numbers, default=-1) + 1:05d}.parquet"
+        return max(numbers, default=-1) + 1
 
     def add_fingerprint(self, fingerprint: Fingerprint) -> None:
         """Make sure that the manifest has the vector column of a fingerprint."""
@@ -250,6 +287,18 @@ class Store:
         tables = [parts.read(self.path, part, known[part["column"]], columns) for part in chosen]
         # A string column of more than 2 GB does not fit one array; the table stays in chunks.
         return pa.concat_tables([schema.empty_table(), *(t.cast(schema) for t in tables)])
+
+
+def _recounted(chosen: Sequence[Part], ids_of: Callable[[Part], pa.ChunkedArray]) -> list[Part]:
+    """Return parts with the number of rows of each that take the place of an earlier one."""
+    seen: dict[str, set[str]] = {}
+    counted: list[Part] = []
+    for part in chosen:
+        ids = set(ids_of(part).to_pylist())
+        before = seen.setdefault(part["column"], set())
+        counted.append({**part, "supersedes": len(ids & before)})
+        before |= ids
+    return counted
 
 
 def _superseded(chosen: Sequence[Part]) -> bool:

