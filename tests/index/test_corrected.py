@@ -49,12 +49,12 @@ def test_relations(tmp_path):
     assert plain.bias("image") is None and level.bias("text") is None
 
 
-def test_the_format_is_new_only_where_it_must_be(tmp_path):
+def test_the_head_says_what_is_corrected(tmp_path):
     plain = Index.build(tmp_path / "plain", space=space(), entries=entries())
     corrected = built(tmp_path / "corrected", correction={"image": {"name": "is"}})
     heads = [json.loads((i.path / "index.json").read_text()) for i in (plain, corrected)]
-    assert [head["format_version"] for head in heads] == [1, 2]
-    assert "correction" not in heads[0] and "corrected" not in heads[0]["modalities"]["text"]
+    assert [head["modalities"]["text"]["corrected"] for head in heads] == [False, True]
+    assert "correction" not in heads[0]
     assert plain.correction is None and "correction" not in plain.status()
     assert Index.open(corrected.path).correction == {"image": {"name": "is"}}
     assert Index.open(corrected.path).status()["correction"] == {"image": {"name": "is"}}

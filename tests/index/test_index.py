@@ -11,7 +11,7 @@ import pytest
 
 from isthmus import encoders
 from isthmus.core.errors import BadInput, NotFound, WrongFingerprint
-from isthmus.index import exact_search
+from isthmus.index import exact_search, writing
 from isthmus.index import index as module
 from isthmus.index.index import Hit, Index
 from isthmus.space import Map, Space
@@ -185,7 +185,7 @@ def test_modalities_with_odd_names(tmp_path):
 
 def test_large_builds_go_block_by_block(tmp_path, monkeypatch):
     whole = Index.build(tmp_path / "a", space=space(), entries=entries()).vectors("text")
-    monkeypatch.setattr(module, "BLOCK", 7)
+    monkeypatch.setattr(writing, "BLOCK", 7)
     np.testing.assert_allclose(
         Index.build(tmp_path / "b", space=space(), entries=entries()).vectors("text"), whole, atol=1e-6
     )
@@ -255,18 +255,26 @@ def test_the_space_of_another_index(index, tmp_path):
         Index.open(index.path)
 
 
+def first(head):
+    return head["modalities"]["text"]["segments"][0]
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda h: h.update(format_version=3, modalities=None), "format 3.*update isthmus"),
+        (lambda h: first(h).update(dead={"file": "x.npy", "sha256": "", "rows": "3"}), "'3' rows were removed"),
+        (lambda h: first(h).update(graph={"file": "x.graph", "sha256": "", "backend": "exact"}), "graph of 'exact'"),
+        (lambda h: first(h)["items"].update(bytes=7), r"text-.*parquet is damaged: it has \d+ bytes, 7 were written"),
+        (lambda h: h.update(backend="hnsw"), "its backend is 'hnsw'"),
+        (lambda h: h.update(format_version=4, modalities=None), "format 4.*update isthmus"),
         (lambda h: h.pop("space"), "damaged"),
         (lambda h: h.update(dim=5), "damaged"),
         (lambda h: h.update(modalities=[]), "damaged"),
-        (lambda h: h["modalities"]["text"].update(rows="30"), "damaged"),
-        (lambda h: h["modalities"]["text"].update(rows=29), r"text-.*npy is damaged.*expected float32 of \(29, 4\)"),
-        (lambda h: h["modalities"]["text"]["items"].update(sha256=None), "no checksum"),
-        (lambda h: h["modalities"]["text"]["vectors"].update(file="../../x.npy"), "plain name"),
-        (lambda h: h["modalities"]["text"]["items"].update(file="/etc/x.parquet"), "plain name"),
+        (lambda h: first(h).update(rows="30"), "damaged"),
+        (lambda h: first(h).update(rows=29), r"text-.*npy is damaged.*expected float32 of \(29, 4\)"),
+        (lambda h: first(h)["items"].update(sha256=None), "no checksum"),
+        (lambda h: first(h)["vectors"].update(file="../../x.npy"), "plain name"),
+        (lambda h: first(h)["items"].update(file="/etc/x.parquet"), "plain name"),
         (lambda h: h["space"].update(folder=".."), "plain name"),
         (lambda h: h["space"].update(folder="a/b"), "plain name"),
         (lambda h: h["modalities"]["text"].update(corrected=True), r"expected float32 of \(30, 5\)"),

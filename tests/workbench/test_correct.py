@@ -296,8 +296,7 @@ def test_errors(world, tmp_path):
 def test_a_version_that_is_newer_is_refused(world, tmp_path):
     made = build_index(world[0], space=world[1], out=tmp_path / "i", correct="is")
     head = json.loads((made.path / "index.json").read_text())
-    assert head["format_version"] == 2
-    (made.path / "index.json").write_text(json.dumps(head | {"format_version": 3}))
+    (made.path / "index.json").write_text(json.dumps(head | {"format_version": head["format_version"] + 1}))
     with pytest.raises(BadInput, match="update isthmus"):
         Index.open(made.path)
 

@@ -1,14 +1,14 @@
-"""Vector search: exact, over several modalities, with the items and the space in one folder."""
+"""Vector search over several modalities, with the items and the space in one folder: exact, or by a graph."""
 
 import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from isthmus.index.exact import exact_search as exact_search
-    from isthmus.index.index import Hit as Hit
+    from isthmus.index.hit import Hit as Hit
     from isthmus.index.index import Index as Index
 
-_HOME = {"Hit": "isthmus.index.index", "Index": "isthmus.index.index", "exact_search": "isthmus.index.exact"}
+_HOME = {"Hit": "isthmus.index.hit", "Index": "isthmus.index.index", "exact_search": "isthmus.index.exact"}
 __all__ = ["Hit", "Index", "exact_search"]
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from isthmus.core.errors import BadInput
 
-__all__ = ["exact_search"]
+__all__ = ["exact_search", "rescored"]
 
 QUERY_BLOCK = 1024
 GALLERY_BLOCK = 4096
@@ -27,7 +27,7 @@ GATHER = 1 << 16
 """Numbers gathered at a time when the kept scores are computed again: few enough to stay in the cache."""
 
 
-def exact_search(queries: Any, gallery: Any, *, k: int) -> tuple[np.ndarray, np.ndarray]:
+def exact_search(queries: Any, gallery: Any, *, k: int, rows: Any = None) -> tuple[np.ndarray, np.ndarray]:
     """Return the k gallery rows with the largest inner product for every query: (scores, ids), both (q, k).
 
         scores[i, j] = queries[i] · gallery[ids[i, j]],  scores[i, 0] ≥ scores[i, 1] ≥ …
@@ -35,30 +35,62 @@ def exact_search(queries: Any, gallery: Any, *, k: int) -> tuple[np.ndarray, np.
     `queries` is (q, d) and `gallery` (n, d); scores are float32, ids int64. Equal scores come with the lower id
     first. With fewer than k rows the result has n columns. The gallery may be a memory map: it is read block by
     block, once, and memory beside it is a few blocks and the result. Vectors of length 1 make the score a cosine.
+    With `rows`, ascending ids (m,), only these rows are searched, and read.
 
-    Raises `BadInput` for shapes that do not fit, k below 1, or values that are not finite.
+    Raises `BadInput` for shapes that do not fit, k below 1, rows that do not ascend or lie outside of the gallery, or
+    values that are not finite.
 
     Relations: equal to sorting ``queries @ gallery.T`` by score and id; permuting the queries permutes the rows;
-    any part of the queries gives the same rows as all of them.
+    any part of the queries gives the same rows as all of them; `rows` gives what the gallery of these rows gives.
     """
-    queries, gallery = _checked(queries, gallery, k)
-    (q, d), n = queries.shape, len(gallery)
+    queries, gallery, part = _checked(queries, gallery, k, rows)
+    q, n = len(queries), len(part)
     k = min(k, n)
     if not q or not k:
         return np.empty((q, k), np.float32), np.empty((q, k), np.int64)
-    best = _select(queries, gallery, min(k + SPARE, n))
-    ids = np.sort(0xFFFFFFFF - (best & 0xFFFFFFFF), axis=1)
+    best = _select(queries, part, min(k + SPARE, n))
+    places = np.sort(0xFFFFFFFF - (best & 0xFFFFFFFF), axis=1)
+    return rescored(queries, gallery, places if part.rows is None else part.rows[places], k)
+
+
+def rescored(queries: np.ndarray, gallery: np.ndarray, ids: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the k best of candidates `ids` (q, c), which ascend in each row, by exact scores; −1 is no candidate."""
+    (q, d), c = queries.shape, ids.shape[1]
     scores = np.empty(ids.shape, np.float32)
-    step = max(1, GATHER // (ids.shape[1] * d))
+    step = max(1, GATHER // (c * d))
     for start in range(0, q, step):
         rows = slice(start, start + step)
         found = np.asarray(gallery[ids[rows].ravel()], np.float64).reshape(*ids[rows].shape, d)
         scores[rows] = np.einsum("qd,qcd->qc", queries[rows].astype(np.float64), found)
+    scores[ids < 0] = -np.inf
     order = np.argsort(-scores, axis=1, kind="stable")[:, :k]  # stable, and ids ascend: the lower id comes first
     return np.take_along_axis(scores, order, axis=1), np.take_along_axis(ids, order, axis=1)
 
 
-def _checked(queries: Any, gallery: Any, k: int) -> tuple[np.ndarray, np.ndarray]:
+class _Part:
+    """A gallery, or some of its rows, read block by block."""
+
+    def __init__(self, gallery: np.ndarray, rows: np.ndarray | None) -> None:
+        self.gallery, self.rows = gallery, rows
+
+    def __len__(self) -> int:
+        return len(self.gallery if self.rows is None else self.rows)
+
+    def block(self, start: int, width: int) -> np.ndarray:
+        """Return some rows in a row, without a copy where they lie side by side."""
+        if self.rows is None:
+            return np.ascontiguousarray(self.gallery[start : start + width], dtype=np.float32)
+        ids = self.rows[start : start + width]
+        together = ids[-1] - ids[0] == len(ids) - 1
+        chosen = self.gallery[ids[0] : ids[-1] + 1] if together else self.gallery[ids]
+        return np.ascontiguousarray(chosen, dtype=np.float32)
+
+    def id(self, place: int) -> int:
+        """Return the row of the gallery at a place."""
+        return place if self.rows is None else int(self.rows[place])
+
+
+def _checked(queries: Any, gallery: Any, k: int, rows: Any) -> tuple[np.ndarray, np.ndarray, _Part]:
     queries = np.ascontiguousarray(queries, dtype=np.float32)
     gallery = gallery if isinstance(gallery, np.ndarray) else np.asarray(gallery, dtype=np.float32)
     if queries.ndim != 2 or gallery.ndim != 2 or queries.shape[1] != gallery.shape[1] or not queries.shape[1]:
@@ -72,11 +104,16 @@ def _checked(queries: Any, gallery: Any, k: int) -> tuple[np.ndarray, np.ndarray
     if not np.isfinite(queries).all():
         bad = np.flatnonzero(~np.isfinite(queries).all(axis=1))
         raise BadInput(f"{len(bad)} of {len(queries)} queries hold NaN or infinity, the first is row {bad[0]}")
-    return queries, gallery
+    if rows is not None:
+        rows = np.asarray(rows, dtype=np.int64)
+        ascending = rows.ndim == 1 and bool((np.diff(rows) > 0).all())
+        if not ascending or (len(rows) and not 0 <= rows[0] <= rows[-1] < len(gallery)):
+            raise BadInput(f"rows are ascending numbers from 0 to {len(gallery) - 1}, got {rows[:3]} … {rows[-3:]}")
+    return queries, gallery, _Part(gallery, rows)
 
 
-def _select(queries: np.ndarray, gallery: np.ndarray, c: int) -> np.ndarray:
-    """Return the keys (q, c) of the best c gallery rows of each query, in no order.
+def _select(queries: np.ndarray, gallery: _Part, c: int) -> np.ndarray:
+    """Return the keys (q, c) of the best c places of each query in a gallery, in no order.
 
     A key is an int64 that sorts by score and then by falling id (`_keys`), so that a partition of keys never
     leaves the choice among equal scores to chance.
@@ -89,7 +126,7 @@ def _select(queries: np.ndarray, gallery: np.ndarray, c: int) -> np.ndarray:
     product = np.empty((height, width), np.float32)
     seen = 0
     for start in starts:
-        block = np.ascontiguousarray(gallery[start : start + width], dtype=np.float32)
+        block = gallery.block(start, width)
         if n < width:
             block = np.concatenate([block, np.zeros((width - n, d), np.float32)])
         for top in range(0, q, height):
@@ -98,7 +135,7 @@ def _select(queries: np.ndarray, gallery: np.ndarray, c: int) -> np.ndarray:
             with np.errstate(invalid="ignore", over="ignore"):  # refused in words, here and at the end
                 np.matmul(queries[rows], block.T, out=scores)
             if not np.isfinite(scores[0]).all():
-                raise BadInput(f"{_bad_rows(block, start)}: products with the queries are not finite")
+                raise BadInput(f"{_bad_rows(block, start, gallery)}: products with the queries are not finite")
             scores[:, : seen - start] = -np.inf  # rows that the block before has had
             scores[:, n - start :] = -np.inf  # rows that are not there
             if not seen:
@@ -176,6 +213,8 @@ def _scores(keys: np.ndarray) -> np.ndarray:
     return (rising ^ ((rising >> 31) & 0x7FFFFFFF)).view(np.float32)
 
 
-def _bad_rows(block: np.ndarray, start: int) -> str:
+def _bad_rows(block: np.ndarray, start: int, gallery: _Part) -> str:
     bad = np.flatnonzero(~np.isfinite(block).all(axis=1))
-    return f"gallery row {start + bad[0]} holds NaN or infinity" if len(bad) else f"gallery rows from {start} overflow"
+    if len(bad):
+        return f"gallery row {gallery.id(start + int(bad[0]))} holds NaN or infinity"
+    return f"gallery rows from {gallery.id(start)} overflow"

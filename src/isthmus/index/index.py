@@ -10,73 +10,55 @@
 ['cat', 'dog']
 """
 
-import json
-import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-import isthmus
 from isthmus.core.errors import BadInput, NotFound
 from isthmus.core.progress import Progress, silent
-from isthmus.index.exact import exact_search
+from isthmus.index import head, writing
+from isthmus.index.backends import AUTO
+from isthmus.index.hit import Hit
+from isthmus.index.segment import ITEMS, Segment
+from isthmus.index.where import META, Filter, numbered, parse, rows, unknown
 from isthmus.space import Space
-from isthmus.store.disk import HEX8, claim, clean, filed, locked, plain_name, read_json, sha256_of, write_json
+from isthmus.store.disk import sha256_of
 from isthmus.store.fingerprint import Fingerprint
 from isthmus.store.rows import Vectors
 
 __all__ = ["Hit", "Index"]
 
-FORMAT_VERSION = 2
-"""Written as 1 while nothing is corrected, so that what older versions can read they read."""
-HEAD = "index.json"
-ITEMS = ("id", "key", "group", "modality", "variant", "text", "uri", "meta")
-FILES = (f"*-{HEX8}.npy", f"*-{HEX8}.parquet", f"space-{HEX8}")
-BLOCK = 16384
-"""Vectors mapped into the space and written at a time."""
-AGAIN = "build the index again"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Hit:
-    """An item found: `score` is its inner product with the query, a cosine where the space has unit length.
-
-    In a corrected search it is that less the item's bias, which is 0 in the mean over a modality's items.
-    """
-
-    id: str
-    key: str
-    modality: str
-    variant: str
-    score: float
-    text: str | None = None
-    uri: str | None = None
-    meta: Mapping[str, str] = field(default_factory=dict)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the fields as plain JSON values."""
-        return asdict(self)
+K = 10
+"""Hits of a search that does not say how many."""
 
 
 class Index:
     """Items of several modalities in one space; make one with `Index.build`, open it with `Index.open`.
 
-    Vectors stay on disk as memory maps, items are read when first needed. `space` is the space they are in.
+    Vectors stay on disk as memory maps, items are read when first needed. `space` is the space they are in. There is
+    one writer at a time; whoever has the index open goes on seeing what was there, until `refresh`.
     """
 
-    def __init__(self, path: Path, head: Mapping[str, Any], space: Space) -> None:
+    def __init__(self, path: Path, record: Mapping[str, Any], space: Space) -> None:
         self.path = path
+        self._take(record, space)
+
+    def _take(self, record: Mapping[str, Any], space: Space) -> None:
+        segments = {
+            m: [Segment(self.path, each, space.dim + shelf["corrected"]) for each in shelf["segments"]]
+            for m, shelf in sorted(record["modalities"].items())
+        }
         self.space = space
-        self.correction: Mapping[str, Any] | None = head.get("correction")
+        self.backend: str = record["backend"]
+        """The backend asked for: exact, usearch, or auto, which chooses by size."""
+        self.correction: Mapping[str, Any] | None = record.get("correction")
         """What the scores are corrected by, {modality: record}, or None."""
-        self._shelves: Mapping[str, Mapping[str, Any]] = head["modalities"]
-        self._vectors: dict[str, np.ndarray] = {}
-        self._items: dict[str, pa.Table] = {}
+        self._shelves: Mapping[str, Mapping[str, Any]] = record["modalities"]
+        self._segments: Mapping[str, list[Segment]] = segments
+        self._columns: dict[str, dict[str, list[pa.ChunkedArray]]] = {}
 
     @classmethod
     def build(
@@ -87,6 +69,7 @@ class Index:
         entries: Mapping[str, Vectors],
         bias: Mapping[str, Any] | None = None,
         correction: Mapping[str, Any] | None = None,
+        backend: str = AUTO,
         progress: Progress = silent,
     ) -> "Index":
         """Map vectors of encoders into a space, write them as an index, and return it opened.
@@ -94,71 +77,38 @@ class Index:
         `entries` holds the `Vectors` of each modality as a store gives them. `bias` {modality: (n,)} is taken off the
         scores of a modality's items (`parts.correctors`): it becomes one more dimension of the vectors, less its mean,
         so that modalities keep their places among each other. `correction` says in JSON values how it was made.
+        `backend` is ``exact``, ``usearch``, or ``auto``, which takes usearch where there are many vectors.
         An index that is there already is replaced at once: a kill at any moment leaves the old one or the new one.
 
         Raises `WrongFingerprint` for vectors that the space does not accept, `BadInput` for no entries, equal ids
-        in one modality, vectors or biases that are not finite, or a folder that holds other files.
+        in one modality, vectors or biases that are not finite, or a folder that holds other files, `NotFound` for an
+        unknown backend and `MissingExtra` for one that is not installed.
         """
-        path = Path(path)
         space = space if isinstance(space, Space) else Space.load(space)
-        if not entries:
-            raise BadInput(f"an index needs vectors of at least one modality; the space maps {space.modalities}")
-        for modality, vectors in entries.items():
-            space.accepts(modality, vectors.fingerprint)
-            ids, counts = np.unique(vectors.ids, return_counts=True)
-            if len(ids) < len(vectors):
-                raise BadInput(f"{modality}: the id {str(ids[counts > 1][0])!r} occurs {counts.max()} times")
-        biases = _checked(bias or {}, entries)
-        claim(path, head=HEAD, leftovers=FILES, kind="an index")
-        with locked(path, kind="an index"):
-            folder = f"space-{space.digest[:8]}"
-            space.save(path / folder)
-            shelves = {m: _write_shelf(path, space, m, entries[m], biases.get(m), progress) for m in sorted(entries)}
-            head = {
-                "format_version": FORMAT_VERSION if biases else 1,
-                "isthmus_version": isthmus.__version__,
-                "dim": space.dim,
-                "space": {"folder": folder, "digest": space.digest},
-                "modalities": shelves,
-                **({} if correction is None else {"correction": dict(correction)}),
-            }
-            write_json(path / HEAD, head)
-            named = {shelf[kind]["file"] for shelf in shelves.values() for kind in ("vectors", "items")}
-            clean(path, FILES, {folder, *named})
+        writing.build(Path(path), space, entries, bias or {}, correction, backend, progress)
         return cls.open(path)
 
     @classmethod
     def open(cls, path: str | Path, *, fingerprints: Mapping[str, Fingerprint] | None = None) -> "Index":
         """Open an index; with `fingerprints` {modality: …}, refuse one whose space does not accept them.
 
-        Raises `NotFound` where there is none, `BadInput` naming the file that is missing, damaged or of a newer
-        format, and `WrongFingerprint` with the fields that differ.
+        It reads no vectors: checksums are for `verify`. Raises `NotFound` where there is none, `BadInput` naming the
+        file that is missing, damaged or of a newer format, and `WrongFingerprint` with the fields that differ.
         """
-        head = Path(path) / HEAD
-        record = read_json(head, kind="an index", format_version=FORMAT_VERSION)
+        path = Path(path)
+        record, space = head.read(path, fingerprints)
         try:
-            folder = plain_name(record["space"]["folder"], ending="", source=head)
-            space = Space.load(head.parent / folder, fingerprints=fingerprints)
-            if space.digest != record["space"]["digest"] or space.dim != record["dim"]:
-                raise BadInput(f"{head} is damaged: its vectors are not of the space in {folder}; {AGAIN}")
-            for modality, shelf in record["modalities"].items():
-                space.accepts(modality, Fingerprint.from_json(shelf["fingerprint"]))
-                for kind, ending in (("vectors", ".npy"), ("items", ".parquet")):
-                    plain_name(shelf[kind]["file"], ending=ending, source=head)
-                    if not isinstance(shelf[kind]["sha256"], str):
-                        raise BadInput(f"{head} is damaged: no checksum of {shelf[kind]['file']}; {AGAIN}")
-                if type(shelf["rows"]) is not int:
-                    raise BadInput(f"{head} is damaged: {modality} has {shelf['rows']!r} rows; {AGAIN}")
-                if type(shelf.get("corrected", False)) is not bool:
-                    raise BadInput(f"{head} is damaged: {modality} is corrected {shelf['corrected']!r}; {AGAIN}")
-            if not isinstance(record.get("correction", {}), dict):
-                raise BadInput(f"{head} is damaged: its correction is {record['correction']!r}; {AGAIN}")
-        except (KeyError, TypeError, AttributeError) as error:
-            raise BadInput(f"{head} is damaged: {type(error).__name__} {error}; {AGAIN}") from error
-        index = cls(head.parent, record, space)
-        for modality in index.modalities:
-            index._mapped(modality)
-        return index
+            return cls(path, record, space)
+        except BadInput:
+            again, space = head.read(path, fingerprints)
+            if again == record:
+                raise
+            return cls(path, again, space)  # a writer has replaced files between our reading the head and opening them
+
+    def refresh(self) -> None:
+        """Take what has been written since the index was opened."""
+        fresh = Index.open(self.path)
+        self.__dict__.update(fresh.__dict__)
 
     @property
     def modalities(self) -> list[str]:
@@ -166,80 +116,88 @@ class Index:
         return sorted(self._shelves)
 
     def __len__(self) -> int:
-        return sum(shelf["rows"] for shelf in self._shelves.values())
+        return sum(len(segment) for segments in self._segments.values() for segment in segments)
 
     def vectors(self, modality: str) -> np.ndarray:
-        """Return the vectors of a modality in the space: (n, d) float32, a read-only memory map."""
-        return self._mapped(modality)[:, : self.space.dim]
+        """Return the vectors of a modality in the space: (n, d) float32, read-only, a memory map when in one piece."""
+        return self._whole(modality)[:, : self.space.dim]
 
     def bias(self, modality: str) -> np.ndarray | None:
         """Return what is taken off the scores of a modality's items (n,), or None where nothing is."""
-        mapped = self._mapped(modality)
-        return -mapped[:, self.space.dim] if mapped.shape[1] > self.space.dim else None
+        whole = self._whole(modality)
+        return -whole[:, self.space.dim] if whole.shape[1] > self.space.dim else None
 
-    def _mapped(self, modality: str) -> np.ndarray:
-        """Return the vectors as they lie in the file, with the dimension of the bias where there is one."""
-        shelf = self._shelf(modality)
-        if modality not in self._vectors:
-            path = self.path / shelf["vectors"]["file"]
-            shape = (shelf["rows"], self.space.dim + shelf.get("corrected", False))
-            try:
-                x = np.load(path, mmap_mode="r" if shelf["rows"] else None, allow_pickle=False)
-            except FileNotFoundError as error:
-                raise BadInput(f"{path} is missing: {AGAIN}") from error
-            except (ValueError, OSError, EOFError) as error:
-                raise BadInput(f"{path} is damaged: {error}; {AGAIN}") from error
-            if x.shape != shape or x.dtype != np.float32 or not x.flags.c_contiguous:
-                raise BadInput(f"{path} is damaged: {x.dtype} of shape {x.shape}, expected float32 of {shape}; {AGAIN}")
-            self._vectors[modality] = x
-        return self._vectors[modality]
+    def _whole(self, modality: str) -> np.ndarray:
+        """Return the vectors that are alive, with the dimension of the bias where there is one."""
+        segments = self._of(modality)
+        if len(segments) == 1 and segments[0].live is None:
+            return segments[0].vectors
+        width = self.space.dim + self._shelves[modality]["corrected"]
+        whole = np.concatenate(
+            [
+                np.empty((0, width), np.float32),
+                *(s.vectors[slice(None) if s.live is None else s.live] for s in segments),
+            ]
+        )
+        whole.flags.writeable = False
+        return whole
 
     def items(self, modality: str) -> pa.Table:
         """Return the items of a modality, row by row those of `vectors`: the text columns, `meta` as JSON."""
-        shelf = self._shelf(modality)
-        if modality not in self._items:
-            path = self.path / shelf["items"]["file"]
-            _verify(path, shelf["items"]["sha256"])  # it is read whole, so that the check costs little
-            table = pq.read_table(path, columns=list(ITEMS))
-            if table.num_rows != shelf["rows"]:
-                raise BadInput(f"{path} is damaged: {table.num_rows} rows, expected {shelf['rows']}; {AGAIN}")
-            self._items[modality] = table
-        return self._items[modality]
+        empty = pa.schema([(name, pa.string()) for name in ITEMS]).empty_table()
+        alive = [s.items if s.live is None else s.items.take(pa.array(s.live)) for s in self._of(modality)]
+        return pa.concat_tables([empty, *alive])
 
     def search(
         self,
         queries: Any,
         *,
-        k: int = 10,
+        k: int | None = None,
         modality: str | Collection[str] | None = None,
+        where: str | None = None,
+        quota: Mapping[str, int] | None = None,
         corrected: bool = True,
+        exact: bool = False,
     ) -> list[list[Hit]]:
-        """Return the k best hits of every query, best first.
+        """Return the k best hits of every query, best first; 10 unless said otherwise.
 
-        `queries` is (q, d), vectors in the space; `modality` restricts the hits to one modality or some. Equal
-        scores come in the order of modality and row, so that the result is always the same. There are fewer than
-        k hits when the index has fewer items. An index that was built with a correction applies it, which costs
-        nothing; without `corrected` the scores are the plain ones. Raises `NotFound` for an unknown modality,
-        `BadInput` for queries that are not (q, d) finite numbers or k below 1.
+        `queries` is (q, d), vectors in the space; `modality` restricts the hits to one modality or some. `where` keeps
+        items that a filter fits (`index.where`), such as ``category == 'animals' and year > 2000``: the hits are then
+        exactly the best of these, whatever the backend. `quota` {modality: most} gives the best so many of each
+        modality named, all of them where no k is given, and of no other modality.
+
+        Equal scores come in the order of modality and row. There are fewer than k hits when fewer items fit. An index
+        that was built with a correction applies it, which costs nothing; without `corrected` the scores are the plain
+        ones. `exact` searches exactly whatever the backend; scores are exact with every backend.
+
+        Raises `NotFound` for an unknown modality or field, `BadInput` for queries that are not (q, d) finite numbers, a
+        k or quota below 1, or a filter that cannot be read or compares with a value of another type.
         """
-        chosen = (
-            self.modalities if modality is None else [modality] if isinstance(modality, str) else sorted(set(modality))
-        )
+        most = self._most(k, modality, quota)
         queries = np.asarray(queries, dtype=np.float32)
         if queries.ndim != 2 or queries.shape[1] != self.space.dim:
             raise BadInput(f"queries of shape (q, {self.space.dim}) are expected, got {queries.shape}")
-        last = np.full((len(queries), 1), corrected, dtype=np.float32)
-        longer = np.concatenate([queries, last], axis=1)
-        found = []
-        for m in chosen:
-            mapped = self._mapped(m)
-            found.append(exact_search(longer if mapped.shape[1] > self.space.dim else queries, mapped, k=k))
-        hits: list[list[Hit]] = [[] for _ in queries]
-        for name, (scores, ids) in zip(chosen, found, strict=True):
-            rows = self.items(name).take(pa.array(ids.ravel())).to_pylist()
-            for number, score in enumerate(scores.ravel().tolist()):
-                hits[number // ids.shape[1]].append(_hit(rows[number], score))
-        return [sorted(of_query, key=lambda hit: -hit.score)[:k] for of_query in hits]
+        if (bad := np.flatnonzero(~np.isfinite(queries).all(axis=1))).size:
+            raise BadInput(f"{len(bad)} of {len(queries)} queries hold NaN or infinity, the first is row {bad[0]}")
+        longer = np.concatenate([queries, np.full((len(queries), 1), corrected, dtype=np.float32)], axis=1)
+        wanted = None if where is None else self._matching(parse(where))
+        places: list[Segment] = []
+        starts = [0]
+        found = [_nothing(len(queries))]
+        for m, limit in most.items():
+            has_bias = self._shelves[m]["corrected"]
+            asked = longer if has_bias else queries
+            plain = has_bias and not corrected  # the graph leads to items of a good bias
+            parts = [_nothing(len(queries))]
+            for i, segment in enumerate(self._segments[m]):
+                chosen = None if wanted is None else wanted[m][i]
+                scores, ids = segment.search(asked, limit, chosen, exact=exact or plain)
+                parts.append((scores, ids + starts[-1]))
+                places.append(segment)
+                starts.append(starts[-1] + segment.rows)
+            found.append(_best(parts, limit))
+        scores, codes = _best(found, k or (K if quota is None else sum(most.values())))
+        return _hits(scores, codes, places, np.array(starts))
 
     def search_items(
         self,
@@ -247,9 +205,12 @@ class Index:
         items: Sequence[Any],
         /,
         *,
-        k: int = 10,
+        k: int | None = None,
         modality: str | Collection[str] | None = None,
+        where: str | None = None,
+        quota: Mapping[str, int] | None = None,
         corrected: bool = True,
+        exact: bool = False,
         encoder: Any = None,
         device: str = "cpu",
     ) -> list[list[Hit]]:
@@ -257,17 +218,78 @@ class Index:
 
         The space of the index encodes them as `Space.encode` does, with the same errors; the rest as in `search`.
         """
+        self._most(k, modality, quota)
+        if where is not None:
+            parse(where)  # before an encoder is loaded
         queries = self.space.encode(asked, items, encoder=encoder, device=device)
-        return self.search(queries, k=k, modality=modality, corrected=corrected)
+        return self.search(queries, k=k, modality=modality, where=where, quota=quota, corrected=corrected, exact=exact)
+
+    def add(
+        self, entries: Mapping[str, Vectors], *, bias: Mapping[str, Any] | None = None, progress: Progress = silent
+    ) -> None:
+        """Add items of modalities that the space maps, as in `build`; a kill at any moment leaves all or none of them.
+
+        A modality that was corrected needs the `bias` of its new items too. Small segments are written again with the
+        new one, so that there are few. Raises `BadInput` for an id that the index has already, a bias that is missing
+        or not wanted, and what `build` raises; the index then is as it was.
+        """
+        writing.change(self.path, entries, bias or {}, (), replace=False, progress=progress)
+        self.refresh()
+
+    def upsert(
+        self, entries: Mapping[str, Vectors], *, bias: Mapping[str, Any] | None = None, progress: Progress = silent
+    ) -> None:
+        """Add items, in the place of those of the same id where the index has them; the rest as in `add`."""
+        writing.change(self.path, entries, bias or {}, (), replace=True, progress=progress)
+        self.refresh()
+
+    def remove(
+        self, ids: Collection[str] | None = None, *, where: str | None = None, progress: Progress = silent
+    ) -> int:
+        """Remove the items of some ids, or those that a filter fits, and return how many; as safe as `add`.
+
+        Raises `NotFound` for an id that the index has not, `BadInput` unless either `ids` or `where` is given.
+        """
+        if (ids is None) == (where is None):
+            raise BadInput("remove takes either ids or a filter, such as where=\"category == 'animals'\"")
+        self.refresh()
+        if isinstance(ids, str):
+            raise BadInput(f"{ids!r} is one id; remove takes a list of ids, such as [{ids!r}]")
+        if ids is None:
+            matching = self._matching(parse(str(where)))
+            pairs = [(s, r) for m in self._segments for s, r in zip(self._segments[m], matching[m], strict=True)]
+            ids = [name for s, chosen in pairs for name in s.items["id"].take(pa.array(chosen)).to_pylist()]
+        gone = set(ids)
+        if gone:
+            before = len(self)
+            writing.change(self.path, {}, {}, gone, replace=False, progress=progress)
+            self.refresh()
+            return before - len(self)
+        return 0
+
+    def compact(self, *, progress: Progress = silent) -> None:
+        """Write every modality as one segment without what was removed; as safe as `add`."""
+        writing.compact(self.path, progress)
+        self.refresh()
 
     def status(self) -> dict[str, Any]:
         """Return what the index holds, as JSON values."""
-        files = [self.path / shelf[kind]["file"] for shelf in self._shelves.values() for kind in ("vectors", "items")]
+        segments = [segment for each in self._segments.values() for segment in each]
+        files = {stored["file"] for stored in head.files(self._shelves)}
+        graphs = {
+            m: [{"rows": s.rows, "backend": s.record["graph"]["backend"], **s.record["graph"]["settings"]} for s in of]
+            for m, each in self._segments.items()
+            if (of := [s for s in each if "graph" in s.record])
+        }
         return {
             "path": str(self.path),
-            "rows": {m: self._shelves[m]["rows"] for m in self.modalities},
+            "rows": {m: sum(len(s) for s in self._segments[m]) for m in self.modalities},
             "dim": self.space.dim,
-            "bytes": sum(file.stat().st_size for file in files),
+            "backend": self.backend,
+            "graphs": graphs,
+            "segments": len(segments),
+            "removed": sum(s.rows - len(s) for s in segments),
+            "bytes": sum((self.path / file).stat().st_size for file in files),
             "space": self.space.digest,
             "fingerprints": {m: self._shelves[m]["fingerprint"] for m in self.modalities},
             **({} if self.correction is None else {"correction": dict(self.correction)}),
@@ -276,86 +298,85 @@ class Index:
     def verify(self) -> dict[str, str]:
         """Read every byte and return {file: what is wrong with it}; empty when all is well."""
         wrong = {}
-        for shelf in self._shelves.values():
-            for kind in ("vectors", "items"):
-                try:
-                    _verify(self.path / shelf[kind]["file"], shelf[kind]["sha256"])
-                except BadInput as error:
-                    wrong[shelf[kind]["file"]] = str(error)
+        for stored in head.files(self._shelves):
+            path = self.path / stored["file"]
+            if not path.is_file():
+                wrong[stored["file"]] = f"{path} is missing: {head.AGAIN}"
+            elif sha256_of(path) != stored["sha256"]:
+                wrong[stored["file"]] = f"{path} is damaged: its SHA-256 is not that of what was written; {head.AGAIN}"
         return wrong
 
-    def _shelf(self, modality: str) -> Mapping[str, Any]:
+    def _of(self, modality: str) -> list[Segment]:
         if modality not in self._shelves:
             raise NotFound.named("modality", modality, self._shelves, f"in {self.path}")
-        return self._shelves[modality]
+        return self._segments[modality]
+
+    def _most(
+        self, k: int | None, modality: str | Collection[str] | None, quota: Mapping[str, int] | None
+    ) -> dict[str, int]:
+        """Return how many hits of each modality a search gives at most, in the order of modalities."""
+        if quota is not None and modality is not None:
+            raise BadInput("a search takes either modality or quota, which names the modalities already")
+        if quota is not None and not quota:
+            raise BadInput("quota is empty: name a modality and how many hits of it, such as {'image': 5}")
+        if quota is None:
+            names = self.modalities if modality is None else [modality] if isinstance(modality, str) else modality
+            quota = dict.fromkeys(sorted(set(names)), K if k is None else k)
+        for name, limit in {**quota, "k": 1 if k is None else k}.items():
+            if isinstance(limit, bool) or not isinstance(limit, int | np.integer) or limit < 1:
+                what = "k" if name == "k" or limit is k else f"the quota of {name}"
+                raise BadInput(f"{what} must be at least 1, got {limit!r}")
+        for name in quota:
+            self._of(name)
+        return {name: min(int(quota[name]), sum(len(s) for s in self._segments[name])) for name in sorted(quota)}
+
+    def _matching(self, wanted: Filter) -> dict[str, list[np.ndarray]]:
+        """Return {modality: rows of each segment} that a filter fits and that are alive."""
+        columns = {name: self._column(name) for name in wanted.names}
+        places = [(m, segment) for m, segments in self._segments.items() for segment in segments]
+        arrays = {name: [a for m in self._segments for a in of[m]] for name, of in columns.items()}
+        found = iter(rows(wanted, arrays, [segment.rows for _, segment in places]) if places else [])
+        return {m: [segment.among(next(found)) for segment in segments] for m, segments in self._segments.items()}
+
+    def _column(self, name: str) -> dict[str, list[pa.ChunkedArray]]:
+        """Return {modality: a column or field of each segment}, numbers where all values of a field are."""
+        if name not in self._columns:
+            segments = [segment for each in self._segments.values() for segment in each]
+            arrays = [segment.column(name) for segment in segments]
+            if name.startswith(META):
+                if all(a.null_count == len(a) for a in arrays):
+                    raise unknown(name, (segment.items for segment in segments))
+                arrays = numbered(arrays)
+            each = iter(arrays)
+            self._columns[name] = {m: [next(each) for _ in of] for m, of in self._segments.items()}
+        return self._columns[name]
 
 
-def _checked(bias: Mapping[str, Any], entries: Mapping[str, Vectors]) -> dict[str, np.ndarray]:
-    """Return the biases (n,) less their mean, in float32."""
-    if unknown := sorted(set(bias) - set(entries)):
-        raise BadInput(f"biases are given for {unknown}, and the index has {sorted(entries)}")
-    checked = {}
-    for modality, values in bias.items():
-        of_items = np.asarray(values, dtype=np.float64)
-        if of_items.shape != (len(entries[modality]),) or not np.isfinite(of_items).all():
-            raise BadInput(
-                f"the biases of {modality} have shape {of_items.shape}; ({len(entries[modality])},) finite numbers are "
-                f"expected, one an item"
-            )
-        checked[modality] = (of_items - (of_items.mean() if len(of_items) else 0.0)).astype("<f4")
-    return checked
+Found = tuple[np.ndarray, np.ndarray]
+"""Scores and codes (q, k), best first; a code is a row, counted through all segments of a search."""
 
 
-def _write_shelf(
-    path: Path, space: Space, modality: str, vectors: Vectors, bias: np.ndarray | None, progress: Progress
-) -> dict[str, Any]:
-    """Write the vectors and items of a modality and return their entry in the head."""
-    table = pa.table(
-        {
-            "id": pa.array(vectors.ids.tolist(), pa.string()),
-            "key": pa.array(vectors.keys.tolist(), pa.string()),
-            "group": pa.array(vectors.groups.tolist(), pa.string()),
-            "modality": pa.array([modality] * len(vectors), pa.string()),
-            "variant": pa.array(vectors.variants.tolist(), pa.string()),
-            "text": pa.array(vectors.texts, pa.string()),
-            "uri": pa.array(vectors.uris, pa.string()),
-            "meta": pa.array([json.dumps(dict(m), ensure_ascii=False, sort_keys=True) for m in vectors.meta]),
-        }
-    )
-
-    def write_vectors(partial: Path) -> None:
-        width = space.dim + (bias is not None)
-        header = {"descr": "<f4", "fortran_order": False, "shape": (len(vectors), width)}
-        progress(f"index {modality}", 0, len(vectors))
-        with partial.open("wb") as file:
-            np.lib.format.write_array_header_1_0(file, header)
-            for start in range(0, len(vectors), BLOCK):
-                mapped = space.transform(modality, vectors.x[start : start + BLOCK])
-                if bias is not None:
-                    mapped = np.column_stack([mapped, -bias[start : start + BLOCK]])
-                file.write(np.ascontiguousarray(mapped, dtype="<f4").data)
-                progress(f"index {modality}", start + len(mapped), len(vectors))
-
-    stem = re.sub(r"[^A-Za-z0-9]+", "_", modality)
-    npy, npy_sha = filed(path, stem, ".npy", write_vectors)
-    parquet, parquet_sha = filed(path, stem, ".parquet", lambda partial: pq.write_table(table, partial))
-    return {
-        "rows": len(vectors),
-        "fingerprint": vectors.fingerprint.to_json(),
-        "vectors": {"file": npy, "sha256": npy_sha},
-        "items": {"file": parquet, "sha256": parquet_sha},
-        **({} if bias is None else {"corrected": True}),
-    }
+def _nothing(q: int) -> Found:
+    return np.empty((q, 0), np.float32), np.empty((q, 0), np.int64)
 
 
-def _verify(path: Path, sha256: str) -> None:
-    """Raise `BadInput` unless a file is what was written."""
-    if not path.is_file():
-        raise BadInput(f"{path} is missing: {AGAIN}")
-    if sha256_of(path) != sha256:
-        raise BadInput(f"{path} is damaged: its SHA-256 is not that of what was written; {AGAIN}")
+def _best(parts: Sequence[Found], k: int) -> Found:
+    """Return the k best of several results, of equal scores those that come first."""
+    scores, codes = (np.concatenate(each, axis=1) for each in zip(*parts, strict=True))
+    order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+    return np.take_along_axis(scores, order, axis=1), np.take_along_axis(codes, order, axis=1)
 
 
-def _hit(row: Mapping[str, Any], score: float) -> Hit:
-    fields = {name: row[name] for name in ("id", "key", "modality", "variant", "text", "uri")}
-    return Hit(**fields, score=score, meta=json.loads(row["meta"]))
+def _hits(scores: np.ndarray, codes: np.ndarray, places: Sequence[Segment], starts: np.ndarray) -> list[list[Hit]]:
+    """Return the hits of scores and codes; each item is looked up once."""
+    records: dict[int, dict[str, Any]] = {}
+    unique = np.unique(codes)
+    for i, segment in enumerate(places):
+        mine = unique[(unique >= starts[i]) & (unique < starts[i + 1])]
+        if len(mine):
+            found = segment.items.take(pa.array(mine - starts[i])).to_pylist()
+            records.update(zip(mine.tolist(), found, strict=True))
+    return [
+        [Hit.of(records[code], score) for code, score in zip(of, values, strict=True)]
+        for of, values in zip(codes.tolist(), scores.tolist(), strict=True)
+    ]
