@@ -35,8 +35,8 @@ GROUPS = {
             "Encode a data set or a folder into a store; again, it goes on where it stopped.",
         ),
         "align": ("isthmus.cli.loop:align", "Fit one map a modality from the items of a store: a space."),
-        "index": ("isthmus.cli.loop:index", "Map the vectors of a store through a space and make them searchable."),
-        "search": ("isthmus.cli.loop:search", "Search an index with a text or a picture."),
+        "index": ("isthmus.cli.search:index", "Map the vectors of a store through a space and make them searchable."),
+        "search": ("isthmus.cli.search:search", "Search an index with a text, a picture or a recording."),
         "space": ("isthmus.cli.space:app", "The default space: build it, show how good it is."),
         "evaluate": (
             "isthmus.cli.loop:evaluate",
@@ -64,6 +64,10 @@ GROUPS = {
         "new": ("isthmus.cli.methods:new", "Write the file of a new method and its test from a template."),
     },
     "This machine": {
+        "status": (
+            "isthmus.cli.status:status",
+            "Tell what a store or an index holds: rows, parts, fingerprints, bytes, what was set aside.",
+        ),
         "doctor": (
             "isthmus.cli.doctor:doctor",
             "Tell what works on this machine, what is missing, and what brings it.",

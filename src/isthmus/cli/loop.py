@@ -1,6 +1,5 @@
-"""The product loop: embed, align, index, search, evaluate, diagnose."""
+"""The product loop: embed, align, evaluate, diagnose; `cli.search` has index and search."""
 
-import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,9 +9,8 @@ from cyclopts import Parameter
 from isthmus.cli import console
 from isthmus.cli.console import Common, common
 from isthmus.cli.health import spoken
-from isthmus.core.errors import BadInput
 
-__all__ = ["align", "diagnose", "embed", "evaluate", "index", "search"]
+__all__ = ["align", "diagnose", "embed", "evaluate"]
 
 Repeated = Parameter(negative="")
 SHOWN = ("R@1", "R@5", "R@10", "MRR")
@@ -115,86 +113,6 @@ def align(
         if options.device != "cpu":
             console.note(f"the method runs on the processor; --device {options.device} changed nothing")
         console.note(f"space of {', '.join(sorted(space.maps))} in {out}")
-
-
-def index(store: Path, *, out: Path, space: str | None = None, correct: str = "none", options: Common = common) -> None:
-    """Map the vectors of a store through a space and make them searchable.
-
-    Args:
-        store: Folder of the store.
-        space: Folder of the space, or the name of an encoder of several modalities; the default space without it.
-        out: Folder of the index.
-        correct: Take hubs out of every search (is, dual_is, nnn, csls, dn); tuned, and left out where it does not help.
-        options: Device, batch size, seed, JSON.
-    """
-    from isthmus.workbench.search import build_index
-
-    with console.progress() as progress:
-        built = build_index(store, space=space, out=out, correct=correct, progress=progress)
-    status = built.status()
-    if options.json:
-        console.emit(status)
-        return
-    console.note(f"index of {', '.join(f'{n:,} {m}' for m, n in status['rows'].items())} in {out}")
-    if space is None:
-        console.note("in the default space (`isthmus space show default` says how good it is)")
-    for name, chosen in (status.get("correction") or {}).items():
-        on = "of its training" if chosen["validation_in_training"] else "that the space was not trained on"
-        console.note(
-            f"{name}: corrected by {spoken([chosen])}; {chosen['figure']} {chosen['raw']:.3f} → {chosen['found']:.3f} "
-            f"with the best of {chosen['tried']} settings, on {chosen['validation_items']:,} items {on}"
-        )
-    if "text" in built.space.maps:
-        console.note(f'try: isthmus search {shlex.quote(str(out))} "a cat laughing"')
-
-
-def search(
-    index: Path,
-    text: str | None = None,
-    *,
-    image: Path | None = None,
-    k: Annotated[int, Parameter(alias="-k")] = 10,
-    modality: str | None = None,
-    correct: str | None = None,
-    options: Common = common,
-) -> None:
-    """Search an index with a text or a picture.
-
-    Args:
-        index: Folder of the index.
-        text: What to look for.
-        image: A picture to look for, instead of a text.
-        k: How many hits.
-        modality: Only hits of this modality; without it, all but the query's own.
-        correct: The correction that the index was built with (applied without asking), or none for plain scores.
-        options: Device, batch size, seed, JSON.
-    """
-    from isthmus.data.picture import read_picture
-    from isthmus.index.index import Index
-    from isthmus.workbench.search import check_correction
-
-    if (text is None) == (image is None):
-        raise BadInput("search needs either a text or --image FILE")
-    opened = Index.open(index)
-    if correct is not None:
-        check_correction(opened, correct)
-    asked = "image" if image else "text"
-    item = read_picture(image) if image else text
-    others = [m for m in opened.modalities if m != asked]
-    wanted = modality or (others[0] if len(others) == 1 else None)
-    plain = correct == "none"
-    hits = opened.search_items(asked, [item], k=k, modality=wanted, corrected=not plain, device=options.device)[0]
-    if options.json:
-        console.emit([hit.to_json() for hit in hits])
-        return
-    console.table(
-        f"{len(hits)} nearest to {str(image) if image else repr(text)}",
-        ["rank", "score", "modality", "item", "what"],
-        [
-            (rank, hit.score, hit.modality, hit.uri or hit.key, hit.text or hit.meta.get("name", ""))
-            for rank, hit in enumerate(hits, start=1)
-        ],
-    )
 
 
 def evaluate(

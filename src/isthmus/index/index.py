@@ -174,30 +174,8 @@ class Index:
         k or quota below 1, or a filter that cannot be read or compares with a value of another type.
         """
         most = self._most(k, modality, quota)
-        queries = np.asarray(queries, dtype=np.float32)
-        if queries.ndim != 2 or queries.shape[1] != self.space.dim:
-            raise BadInput(f"queries of shape (q, {self.space.dim}) are expected, got {queries.shape}")
-        if (bad := np.flatnonzero(~np.isfinite(queries).all(axis=1))).size:
-            raise BadInput(f"{len(bad)} of {len(queries)} queries hold NaN or infinity, the first is row {bad[0]}")
-        longer = np.concatenate([queries, np.full((len(queries), 1), corrected, dtype=np.float32)], axis=1)
         wanted = None if where is None else self._matching(parse(where))
-        places: list[Segment] = []
-        starts = [0]
-        found = [_nothing(len(queries))]
-        for m, limit in most.items():
-            has_bias = self._shelves[m]["corrected"]
-            asked = longer if has_bias else queries
-            plain = has_bias and not corrected  # the graph leads to items of a good bias
-            parts = [_nothing(len(queries))]
-            for i, segment in enumerate(self._segments[m]):
-                chosen = None if wanted is None else wanted[m][i]
-                scores, ids = segment.search(asked, limit, chosen, exact=exact or plain)
-                parts.append((scores, ids + starts[-1]))
-                places.append(segment)
-                starts.append(starts[-1] + segment.rows)
-            found.append(_best(parts, limit))
-        scores, codes = _best(found, k or (K if quota is None else sum(most.values())))
-        return _hits(scores, codes, places, np.array(starts))
+        return self._found(queries, most, wanted, k or (K if quota is None else sum(most.values())), corrected, exact)
 
     def search_items(
         self,
@@ -218,11 +196,10 @@ class Index:
 
         The space of the index encodes them as `Space.encode` does, with the same errors; the rest as in `search`.
         """
-        self._most(k, modality, quota)
-        if where is not None:
-            parse(where)  # before an encoder is loaded
+        most = self._most(k, modality, quota)  # what cannot be searched is refused before an encoder is loaded
+        wanted = None if where is None else self._matching(parse(where))
         queries = self.space.encode(asked, items, encoder=encoder, device=device)
-        return self.search(queries, k=k, modality=modality, where=where, quota=quota, corrected=corrected, exact=exact)
+        return self._found(queries, most, wanted, k or (K if quota is None else sum(most.values())), corrected, exact)
 
     def add(
         self, entries: Mapping[str, Vectors], *, bias: Mapping[str, Any] | None = None, progress: Progress = silent
@@ -305,6 +282,40 @@ class Index:
             elif sha256_of(path) != stored["sha256"]:
                 wrong[stored["file"]] = f"{path} is damaged: its SHA-256 is not that of what was written; {head.AGAIN}"
         return wrong
+
+    def _found(
+        self,
+        queries: Any,
+        most: Mapping[str, int],
+        wanted: Mapping[str, Sequence[np.ndarray]] | None,
+        k: int,
+        corrected: bool,
+        exact: bool,
+    ) -> list[list[Hit]]:
+        """Return the hits of a search whose words have been read."""
+        queries = np.asarray(queries, dtype=np.float32)
+        if queries.ndim != 2 or queries.shape[1] != self.space.dim:
+            raise BadInput(f"queries of shape (q, {self.space.dim}) are expected, got {queries.shape}")
+        if (bad := np.flatnonzero(~np.isfinite(queries).all(axis=1))).size:
+            raise BadInput(f"{len(bad)} of {len(queries)} queries hold NaN or infinity, the first is row {bad[0]}")
+        longer = np.concatenate([queries, np.full((len(queries), 1), corrected, dtype=np.float32)], axis=1)
+        places: list[Segment] = []
+        starts = [0]
+        found = [_nothing(len(queries))]
+        for m, limit in most.items():
+            has_bias = self._shelves[m]["corrected"]
+            asked = longer if has_bias else queries
+            plain = has_bias and not corrected  # the graph leads to items of a good bias
+            parts = [_nothing(len(queries))]
+            for i, segment in enumerate(self._segments[m]):
+                chosen = None if wanted is None else wanted[m][i]
+                scores, ids = segment.search(asked, limit, chosen, exact=exact or plain)
+                parts.append((scores, ids + starts[-1]))
+                places.append(segment)
+                starts.append(starts[-1] + segment.rows)
+            found.append(_best(parts, limit))
+        scores, codes = _best(found, k)
+        return _hits(scores, codes, places, np.array(starts))
 
     def _of(self, modality: str) -> list[Segment]:
         if modality not in self._shelves:
