@@ -1,6 +1,7 @@
 """`isthmus data list|show|fetch`: which data sets there are, what is in one, and how it gets here."""
 
 import dataclasses
+import webbrowser
 from collections import Counter
 from pathlib import Path
 from typing import Annotated
@@ -29,13 +30,37 @@ def list_(*, json: Json = False) -> None:
 
 
 @app.command
-def show(name: str, *, json: Json = False) -> None:
-    """Show the card and the counts of a data set or a folder.
+def show(
+    name: str,
+    *,
+    open_: Annotated[bool, Parameter(name="--open", negative="")] = False,
+    out: Path | None = None,
+    seed: int = 0,
+    json: Json = False,
+) -> None:
+    """Show the card and the counts of a data set or a folder, or a picture of what is in it.
 
     Args:
         name: Name of a data set, or a folder.
+        open_: Draw the contact sheet of a data set that has one (the world), and open it.
+        out: Where to write the contact sheet, instead of `isthmus-NAME.png`; without `--open` it is written only.
+        seed: Decides the scene of the contact sheet.
         json: Write JSON.
     """
+    if open_ or out is not None:
+        path = out or Path(f"isthmus-{name}.png")
+        if path.suffix.lower() not in (".png", ".jpg", ".jpeg", ".webp"):
+            raise BadInput(f"--out {path}: a contact sheet is written as .png, .jpg or .webp")
+        if not path.absolute().parent.is_dir():
+            raise BadInput(f"--out {path}: there is no folder {path.absolute().parent}")
+        data.sheet(name, seed=seed).save(path)
+        if json:
+            console.emit({"sheet": path})
+        else:
+            console.note(f"wrote {path}")
+        if open_ and not webbrowser.open(path.absolute().as_uri()):
+            console.note(f"no program to show pictures was found; look at {path}")
+        return
     dataset = data.load(name)
     counts = Counter((r.modality, r.variant) for r in dataset.records)
     figures = {

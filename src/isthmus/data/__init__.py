@@ -1,7 +1,8 @@
 """Real data sets as records, read from where packages put them.
 
-Every file of this folder that holds a `CARD` is a data set: it offers `load(**options) -> DataSet`, and
-`open_picture(rest, root)` for the uri schemes of its card. Cards are read without importing the file.
+Every file of this folder that holds a `CARD` is a data set, and so is every folder whose ``__init__.py`` does: it
+offers `load(**options) -> DataSet`, and `open_picture(rest, root)` for the uri schemes of its card. Cards are read
+without importing the file.
 """
 
 import functools
@@ -17,13 +18,15 @@ from isthmus.data.records import DataSet, Record
 if TYPE_CHECKING:
     import PIL.Image
 
-__all__ = ["DataCard", "DataSet", "Record", "card", "cards", "load", "names", "open_uri"]
+__all__ = ["DataCard", "DataSet", "Record", "card", "cards", "load", "names", "open_uri", "sheet"]
 
 
 def cards() -> dict[str, DataCard]:
     """Return the card of every source by name, data sets and sources opened by path alike."""
-    paths = sorted(Path(__file__).parent.glob("[!_]*.py"))
-    return {path.stem: value for path in paths if (value := _card_in(path)) is not None}
+    here = Path(__file__).parent
+    paths = {path.stem: path for path in here.glob("[!_]*.py")}
+    paths |= {path.parent.name: path for path in here.glob("[!_]*/__init__.py")}
+    return {name: value for name in sorted(paths) if (value := _card_in(paths[name])) is not None}
 
 
 @functools.cache
@@ -82,4 +85,14 @@ def open_uri(uri: str, root: str | Path | None = None) -> "PIL.Image.Image":
         raise NotFound(f"cannot open {uri!r}: known are {', '.join(f'{s}:…' for s in sorted(owners))}")
     module = importlib.import_module(f"isthmus.data.{owners[scheme]}")
     picture: PIL.Image.Image = module.open_picture(rest, None if root is None else Path(root))
+    return picture
+
+
+def sheet(name: str, *, seed: int = 0) -> "PIL.Image.Image":
+    """Return the contact sheet of a data set that draws one; `BadInput` for one that does not."""
+    card(name)
+    module = importlib.import_module(f"isthmus.data.{name}")
+    if not hasattr(module, "sheet"):
+        raise BadInput(f"the data set {name} has no contact sheet; the world has one")
+    picture: PIL.Image.Image = module.sheet(seed)
     return picture
