@@ -1,5 +1,6 @@
 """What every encoder promises about its answer, checked before it leaves the encoder."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,7 @@ from jaxtyping import Float
 from isthmus.core.errors import BadInput
 from isthmus.store.fingerprint import Fingerprint
 
-__all__ = ["check_modality", "checked"]
+__all__ = ["check_modality", "check_texts", "checked"]
 
 
 def checked(vectors: Any, n: int, fingerprint: Fingerprint) -> Float[np.ndarray, "n d"]:
@@ -35,3 +36,10 @@ def check_modality(modality: str, fingerprint: Fingerprint) -> None:
     """Raise `BadInput` unless `modality` is the one that the encoder of `fingerprint` reads."""
     if modality != fingerprint.modality:
         raise BadInput(f"{fingerprint.encoder} encodes {fingerprint.modality!r}, not {modality!r}")
+
+
+def check_texts(items: Sequence[Any]) -> None:
+    """Raise `BadInput` for the first item that is no text, or a blank one."""
+    for i, item in enumerate(items):
+        if not isinstance(item, str) or not item.strip():
+            raise BadInput(f"item {i} is an empty text, or none: {item!r:.80}")

@@ -6,7 +6,6 @@ first use, which needs a connection. Both modalities are computed by one model, 
 """
 
 import functools
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,8 @@ import numpy as np
 from jaxtyping import Float
 
 from isthmus.core.errors import BadInput, MissingExtra, NotFound
-from isthmus.encoders.checks import check_modality, checked
+from isthmus.encoders.checks import check_modality, check_texts, checked
+from isthmus.encoders.upstream import weights_digest
 from isthmus.store.fingerprint import Fingerprint
 
 __all__ = ["Clip", "load"]
@@ -44,7 +44,7 @@ class Clip:
             encoder=name,
             modality=modality,
             dim=_width(model),
-            weights=_digest(model),
+            weights=weights_digest(model),
             preprocess=" ".join(str(transform).split()) if modality == "image" else type(tokenizer).__name__,
             pooling="the model's own",
             normalised=True,
@@ -58,10 +58,8 @@ class Clip:
         import torch
 
         check_modality(modality, self.fingerprint)
-        if modality == "text" and (
-            empty := [i for i, t in enumerate(items) if not isinstance(t, str) or not t.strip()]
-        ):
-            raise BadInput(f"item {empty[0]} is an empty text, or none: {items[empty[0]]!r}")
+        if modality == "text":
+            check_texts(items)
         parts = [np.empty((0, self.fingerprint.dim), np.float32)]
         with torch.inference_mode():
             for start in range(0, len(items), batch_size):
@@ -103,12 +101,3 @@ def _made(model: str, pretrained: str, device: str) -> tuple[Any, Any, Any]:
 
 def _width(model: Any) -> int:
     return int(model.visual.output_dim)
-
-
-def _digest(model: Any) -> str:
-    """Return the SHA-256 of the weights."""
-    sha = hashlib.sha256()
-    for key, value in sorted(model.state_dict().items()):
-        sha.update(key.encode())
-        sha.update(value.detach().cpu().contiguous().numpy().tobytes())
-    return sha.hexdigest()

@@ -26,11 +26,11 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Float32
-from scipy.signal import resample_poly
 
-from isthmus.core.errors import BadInput, MissingExtra
+from isthmus.core.errors import MissingExtra
 from isthmus.core.roles import Tokens
 from isthmus.encoders.checks import check_modality, checked
+from isthmus.encoders.recordings import samples
 from isthmus.store.fingerprint import Fingerprint
 
 __all__ = ["Whisper", "load", "log_mel", "mel_filters"]
@@ -89,7 +89,7 @@ class Whisper:
     def _states(self, modality: str, items: Sequence[Any], batch_size: int) -> list[Float32[np.ndarray, "t d"]]:
         """Return the states of every recording; windows of one length are heard together, on all cores."""
         check_modality(modality, self.fingerprint)
-        sounds = [_samples(item, i) for i, item in enumerate(items)]
+        sounds = [samples(item, i, RATE) for i, item in enumerate(items)]
         windows = [(i, start) for i, x in enumerate(sounds) for start in range(0, len(x), LONGEST)]
         alike: dict[int, list[tuple[int, int]]] = defaultdict(list)
         for i, start in windows:
@@ -147,24 +147,6 @@ def mel_filters() -> Float[np.ndarray, "80 201"]:
     low, mid, high = (edges[k : BANDS + k, None] for k in range(3))
     triangles = np.minimum((at - low) / (mid - low), (high - at) / (high - mid))
     return np.asarray(triangles.clip(min=0) * 2 / (high - low))
-
-
-def _samples(item: Any, i: int) -> Float32[np.ndarray, "samples"]:
-    """Return the samples of a recording at 16,000 a second."""
-    try:
-        array, rate = np.asarray(item["array"], dtype=np.float32), int(item["sampling_rate"])
-    except (TypeError, KeyError, IndexError, ValueError):
-        raise BadInput(
-            f"item {i} is {type(item).__name__}, not a recording; expected {{'array': samples, 'sampling_rate': Hz}}"
-        ) from None
-    if array.ndim != 1 or not len(array) or rate < 1:
-        raise BadInput(f"item {i}: a recording of shape {array.shape} at {rate} Hz; expected (samples,), at least one")
-    if not np.isfinite(array).all():
-        raise BadInput(f"item {i}: the recording holds NaN or infinity")
-    if rate == RATE:
-        return array
-    common = math.gcd(rate, RATE)
-    return np.asarray(resample_poly(array, RATE // common, rate // common), dtype=np.float32)
 
 
 @functools.cache
