@@ -33,16 +33,20 @@ GATED = ("dis", "dual_dis", "gc")
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
     """160 pictures and names in two languages; some pictures are long vectors, which every query finds."""
+    return hubs(tmp_path_factory.mktemp("world") / "store", "image")
+
+
+def hubs(path, offered):
     rng = np.random.default_rng(0)
     centres = rng.standard_normal((160, 10))
     centres /= np.linalg.norm(centres, axis=1, keepdims=True)
-    store = Store.create(tmp_path_factory.mktemp("world") / "store", source={"name": "a world"})
+    store = Store.create(path, source={"name": "a world"})
     keys = TRAINED + TESTED
     loud = np.where(np.arange(160) % 12 == 5, 1.9, 1.0)[:, None]
-    fill(store, [record(k, "image") for k in keys], loud * (centres + 0.1 * rng.standard_normal((160, 10))))
+    fill(store, [record(k, offered) for k in keys], loud * (centres + 0.1 * rng.standard_normal((160, 10))))
     names = [record(k, "text", language) for k in keys for language in ("de", "en")]
     fill(store, names, np.repeat(centres, 2, axis=0) + 0.2 * rng.standard_normal((320, 10)))
-    maps = {m: Map([], {}, fingerprint(m, 10)) for m in ("image", "text")}
+    maps = {m: Map([], {}, fingerprint(m, 10)) for m in (offered, "text")}
     return store, Space(maps, {"training": {"keys": TRAINED, "source": {"name": "a world"}}})
 
 
@@ -316,3 +320,10 @@ def test_the_example(world, tmp_path, capsys):
     found = example["main"](str(store.path), str(space.save(tmp_path / "space")))
     assert found["dual_is"]["text_to_image"] > found["none"]["text_to_image"]
     assert len(capsys.readouterr().out.splitlines()) == len(example["NAMES"])
+
+
+def test_the_example_between_other_modalities(tmp_path):
+    store, space = hubs(tmp_path / "store", "speech")
+    example = runpy.run_path(str(Path(__file__).parents[2] / "examples" / "correct_hubs.py"))
+    found = example["main"](str(store.path), str(space.save(tmp_path / "space")), "text:speech")
+    assert found["dual_is"]["text_to_speech"] > found["none"]["text_to_speech"]

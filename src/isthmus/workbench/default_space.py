@@ -6,7 +6,7 @@ one space on the rest, and keeps it with the figures of what was held out; `work
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
@@ -31,7 +31,7 @@ from isthmus.workbench.embed import embed
 from isthmus.workbench.evaluate import Evaluation, evaluate
 from isthmus.workbench.spaces import ENCODERS, default_folder
 
-__all__ = ["PARTS", "Part", "build"]
+__all__ = ["EMPHASIS", "PARTS", "SETTINGS", "Part", "World", "build"]
 
 
 LANGUAGES = (
@@ -96,7 +96,7 @@ SETTINGS: Mapping[str, Any] = {
     "batch": 1024,
     "lr": 1e-3,
 }
-"""Chosen, as the emphasis was, on other items: held out of the training parts by another split."""
+"""Chosen, as the emphasis was, on items held out of the training parts: `benchmarks/default_space_settings.py`."""
 ALIKE = 0.75
 """Cosine of standardised picture vectors from which on two pictures of different data sets count as the same: set by
 looking at pairs."""
@@ -151,7 +151,7 @@ def build(
         )
         for part in parts
     }
-    world = _World.of(stores, parts)
+    world = World.of(stores, parts)
     held, trained = world.split(parts)
     inputs = _digest(stores, world.listed(parts, trained, held), settings, seed)
     if not fresh and (home / "space" / HEAD).exists():
@@ -181,7 +181,7 @@ def build(
 
 
 @dataclass(frozen=True)
-class _World:
+class World:
     """The vectors of all stores by modality, with keys and groups as ``domain/key``."""
 
     vectors: Mapping[str, Vectors]
@@ -189,7 +189,8 @@ class _World:
     domain: Mapping[str, np.ndarray]
 
     @classmethod
-    def of(cls, stores: Mapping[str, Store], parts: Sequence[Part]) -> "_World":
+    def of(cls, stores: Mapping[str, Store], parts: Sequence[Part]) -> "World":
+        """Return the vectors of the stores {data set: store}."""
         vectors, source, domain = {}, {}, {}
         for m in dict.fromkeys(m for part in parts for m in stores[part.source].modalities()):
             tables = [(part, stores[part.source].vectors(m)) for part in parts if m in stores[part.source].modalities()]
@@ -205,6 +206,15 @@ class _World:
             source[m] = np.repeat([part.source for part, _ in tables], [len(v) for _, v in tables])
             domain[m] = np.repeat([part.domain for part, _ in tables], [len(v) for _, v in tables])
         return cls(vectors, source, domain)
+
+    def keep(self, keys: Collection[str]) -> "World":
+        """Return the records of some keys alone."""
+        rows = {m: np.flatnonzero(np.isin(v.keys, sorted(keys))) for m, v in self.vectors.items()}
+        return World(
+            {m: v.take(rows[m]) for m, v in self.vectors.items()},
+            {m: x[rows[m]] for m, x in self.source.items()},
+            {m: x[rows[m]] for m, x in self.domain.items()},
+        )
 
     def split(self, parts: Sequence[Part]) -> tuple[dict[str, set[str]], set[str]]:
         """Return the keys that are held out of each data set, and the keys that may be trained on."""
@@ -247,7 +257,15 @@ class _World:
                 found[other] |= (z[other] @ mine.T).max(1) >= ALIKE
         return set(pictures.keys[found].tolist())
 
-    def fit(self, trained: set[str], settings: Mapping[str, Any], seed: int, progress: Progress) -> Space:
+    def fit(
+        self,
+        trained: set[str],
+        settings: Mapping[str, Any],
+        seed: int = 0,
+        progress: Progress = silent,
+        *,
+        emphasis: Mapping[str, float] = EMPHASIS,
+    ) -> Space:
         """Fit one map a modality on the items that may be trained on."""
         model = estimator("projectors", settings)
         rows = {m: np.isin(v.keys, sorted(trained)) for m, v in self.vectors.items()}
@@ -256,7 +274,7 @@ class _World:
             keys={m: v.keys[rows[m]] for m, v in self.vectors.items()},
             weights={m: _weights(v.variants[rows[m]]) for m, v in self.vectors.items()},
             domains={m: self.domain[m][rows[m]] for m in self.vectors},
-            emphasis={name: EMPHASIS.get(name, 1.0) for name in np.unique(self.domain["text"]).tolist()},
+            emphasis={name: emphasis.get(name, 1.0) for name in np.unique(self.domain["text"]).tolist()},
             seed=seed,
             progress=progress,
         )

@@ -39,7 +39,8 @@ def opened(store: Store | str | Path, space: Space | str | Path | None) -> tuple
     store = store if isinstance(store, Store) else Store.open(store)
     space = wanted(store, space)
     training, source = space.card.get("training", {}), store.manifest["source"]
-    if part := training.get("parts", {}).get(source.get("name")):
+    # a folder of somebody's own may be called like a data set, and is none
+    if not source.get("by_path") and (part := training.get("parts", {}).get(source.get("name"))):
         space = Space(space.maps, {**space.card, "training": {**training, **part, "source": source}})
     return store, space
 
