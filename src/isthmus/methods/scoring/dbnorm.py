@@ -90,8 +90,8 @@ CARD = Card(
     claim=Claim(task="retrieval.v1", metric="r@1", better="validated corrector", than="raw", margin=0.005),
     facts=("deterministic", "float64", "numpy_only", "streaming"),
     gaps=(
-        "measured on drawings with names in five languages; on Tux Paint's spoken captions there is nothing to gain (R@1 "
-        ".310 with and without); video takes the same call but was not measured",
+        "measured on drawings with names in five languages; between Tux Paint's captions and recordings there is "
+        "nothing to gain (R@1 .310 with and without); video takes the same call but was not measured",
         "the composition with InvGC waits for that method",
         "on the three bases of the claim IS, with one bank, does better than DualIS; a strong space gains little",
         "the claim held (+.0103) while any gain on validation was enough, which harms spaces without hubs; now that a "
