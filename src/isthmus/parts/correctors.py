@@ -20,7 +20,7 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 from jaxtyping import Float
 
-from isthmus.core.errors import BadInput
+from isthmus.core.errors import BadInput, NotFound
 from isthmus.metrics.retrieval import ScoreBlocks, per_query, rank_positives
 from isthmus.metrics.vectors import matrix, pair
 from isthmus.parts.hubness import (
@@ -114,9 +114,15 @@ class Corrector(Params, ABC):
     def fit(self, queries: Any, gallery: Any, *, groups: tuple[Any, Any] | None = None) -> Self:
         """Keep the query bank (m, d) and the gallery bank (p, d); `groups` are their near-duplicate groups.
 
-        Vectors count as they come: normalise them where the search does. Raises `BadInput` for unequal widths.
+        Vectors count as they come: normalise them where the search does. Raises `BadInput` for unequal widths, or
+        groups that are not one an entry.
         """
         pair(queries, gallery, ("query bank", "gallery bank"))
+        if groups is not None and [len(g) for g in groups] != [len(queries), len(gallery)]:
+            raise BadInput(
+                f"groups have {[len(g) for g in groups]} entries for banks of {len(queries)} queries and "
+                f"{len(gallery)} items"
+            )
         self.banks_: list[tuple[np.ndarray, np.ndarray | None]] = []
         for side, x in enumerate((np.asarray(queries), np.asarray(gallery))):
             kept = subsample(len(x), self.bank, self.seed)
@@ -135,10 +141,12 @@ class Corrector(Params, ABC):
         return found
 
     def against(self, gallery: Any, *, groups: Any = None) -> Callable[[Any], Scores]:
-        """Return a function from queries (q, d) to their corrected scores (q, n).
+        """Return a function from queries (q, d) to their corrected scores (q, n), for queries block by block.
 
-        What belongs to the gallery is computed here, once.
+        What an item's bias needs is computed here, once. Raises `BadInput` for a correction that is `transductive`.
         """
+        if self.transductive:
+            raise BadInput(f"{type(self).__name__} cannot be applied to queries block by block: {self.why}")
         correction = self.correction(*self.banks(gallery, groups=groups))
 
         def score(queries: Any) -> Scores:
@@ -149,7 +157,8 @@ class Corrector(Params, ABC):
 
     def score(self, queries: Any, gallery: Any, *, groups: Any = None) -> Scores:
         """Return the corrected scores (q, n) of queries (q, d) against a gallery (n, d)."""
-        return self.against(gallery, groups=groups)(queries)
+        a, b = pair(queries, gallery, ("queries", "gallery"))
+        return self.correction(*self.banks(gallery, groups=groups)).apply(a @ b.T)
 
     def correct(self, scores: Any, query_bank: Any = None, gallery_bank: Any = None) -> Scores:
         """Return corrected scores of a matrix (q, n), given the banks' scores (m, n) and (p, n) of the same gallery.
@@ -172,6 +181,8 @@ class Corrector(Params, ABC):
         """Return the scores of the query bank and of the gallery bank against a gallery (n, d)."""
         if not hasattr(self, "banks_"):
             raise BadInput(f"{type(self).__name__} has no banks yet: call fit first")
+        if groups is not None and self.banks_[0][1] is None:
+            raise BadInput(f"{type(self).__name__} was fitted without groups: give those of the banks to fit too")
         first, second = (
             Bank.between(x, gallery, groups=None if own is None or groups is None else (own, groups))
             for x, own in self.banks_
@@ -316,10 +327,22 @@ class Fold:
     groups: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
     _drawn: dict[tuple[int, int], tuple[Bank, Bank]] = field(default_factory=dict, repr=False, compare=False)
 
+    def __post_init__(self) -> None:
+        pair(self.queries, self.gallery, ("queries", "gallery"))
+        for name in ("query_bank", "gallery_bank"):
+            pair(getattr(self, name), self.gallery, (name.replace("_", " "), "gallery"))
+        sizes = {"query_keys": len(self.queries), "gallery_keys": len(self.gallery)}
+        if wrong := [
+            f"{n} has {len(getattr(self, n))} for {size}" for n, size in sizes.items() if len(getattr(self, n)) != size
+        ]:
+            raise BadInput(f"a fold needs one key a vector: {', '.join(wrong)}")
+
     def figures(self, corrector: Corrector, figure: str) -> Float[np.ndarray, " q"]:
         """Return a figure of each query under a corrector with the fold's banks."""
-        scores = self.scores(corrector)
-        return per_query(rank_positives(scores, self.query_keys, self.gallery_keys))[figure]
+        found = per_query(rank_positives(self.scores(corrector), self.query_keys, self.gallery_keys))
+        if figure not in found:
+            raise NotFound.named("figure", figure, found)
+        return found[figure]
 
     def scores(self, corrector: Corrector) -> ScoreBlocks:
         """Return a function from a slice of the queries to their scores, corrected with the fold's banks."""
@@ -386,10 +409,15 @@ def tune(
     `fixed` are arguments of every corrector, such as the size of its bank; `grids` {name: grid} replace a
     corrector's own `GRID`.
 
-    Raises `BadInput` without correctors or folds.
+    Raises `BadInput` without correctors or folds, for a corrector that is `transductive` and for a figure that
+    `metrics.retrieval.per_query` does not give.
     """
     if not correctors or not folds:
         raise BadInput("tune needs at least one corrector and one fold of validation queries")
+    if batch := [name for name, cls in correctors.items() if cls.transductive]:
+        raise BadInput(f"{batch[0]} cannot be tuned query by query: {correctors[batch[0]].why}")
+    if not errors >= 0:
+        raise BadInput(f"errors = {errors}; a number of standard errors is at least 0")
     if unknown := sorted(set(grids or {}) - set(correctors)):
         raise BadInput(f"grids are given for {unknown}, and the correctors are {sorted(correctors)}")
     fixed = dict(fixed or {})
@@ -407,7 +435,8 @@ def tune(
     assert best is not None
     mean, name, settings, found = best
     error = _paired_error([f - r for f, r in zip(found, raw, strict=True)], [fold.query_keys for fold in folds])
-    helps = not fallback or (mean > base and mean - base > errors * error)
+    several = len(set(np.concatenate([fold.query_keys for fold in folds]).tolist())) > 1  # one has no standard error
+    helps = not fallback or (several and mean > base and mean - base > errors * error)
     label = f"{name} {' '.join(f'{k}={v:g}' for k, v in settings.items())}".strip()
     return Tuned(
         name=name if helps else "none",

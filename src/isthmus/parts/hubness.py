@@ -184,8 +184,10 @@ def active_items(bank: Bank, k: int = 1) -> Bool[np.ndarray, " n"]:
     def found() -> Bool[np.ndarray, " n"]:
         active = np.zeros(n, dtype=np.bool_)
         for _, scores in bank.rows():
-            first = scores.argmax(1) if k == 1 else np.argpartition(scores, -min(k, n), axis=1)[:, -min(k, n) :]
-            active[first] = True
+            first = (
+                scores.argmax(1)[:, None] if k == 1 else np.argpartition(scores, -min(k, n), axis=1)[:, -min(k, n) :]
+            )
+            active[first[np.isfinite(np.take_along_axis(scores, first, axis=1))]] = True  # −∞ says nothing
         return active
 
     return bank.known("active_items", k, found)
@@ -237,13 +239,18 @@ def distribution_normalised(
 
 
 def globally_corrected(scores: Any, bank: Bank) -> Float[np.ndarray, "q n"]:
-    """Return − #{b: B_bj > S_qj}, with ties ordered by S_qj (a term within ±¼). float64, for the sake of the ties."""
+    """Return − #{b: B_bj > S_qj}, with ties ordered by S_qj (a term within ±¼). float64, for the sake of the ties.
+
+    Of an item that some entries say nothing of, the share of the others counts, times the size of the bank.
+    """
     table = _table(scores, bank)
     ranks = np.empty(table.shape)
     for part, columns in bank.columns():
         columns.sort(axis=0)
+        heard = np.isfinite(columns).sum(axis=0)
         for j, column in enumerate(columns.T, start=part.start):
-            ranks[:, j] = len(column) - np.searchsorted(column, table[:, j], side="right")
+            above = len(column) - np.searchsorted(column, table[:, j], side="right")
+            ranks[:, j] = above * (len(column) / heard[j - part.start])
     longest = np.abs(table).max(1, keepdims=True)
     return table / (4.0 * np.where(longest > 0, longest, 1)) - ranks
 

@@ -68,6 +68,11 @@ class Items:
         wrong = {m: (named[m].shape, n) for m, n in sizes.items() if named[m].shape != (n,)}
         if wrong:
             raise BadInput(f"keys need one entry a row; (shape, rows) are {wrong}")
+        for m, own in named.items():
+            if own.dtype.kind == "O" or (own.dtype.kind == "f" and np.isnan(own).any()):
+                missing = [i for i, key in enumerate(own.tolist()) if key is None or key != key]
+                if missing:
+                    raise BadInput(f"keys of {m!r} are missing in {len(missing)} rows, the first is {missing[0]}")
         held, count = np.unique(np.concatenate([np.unique(k) for k in named.values()]), return_counts=True)
         shared = held[count > 1]
         if len(shared) < 2:

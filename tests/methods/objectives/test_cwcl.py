@@ -483,6 +483,14 @@ def test_errors_of_the_maps():
         LockedMaps().maps()
     with pytest.raises(BadInput, match="dropout"):
         LockedMaps(dropout=1.0).fit(pairs)
+    with pytest.raises(NotFound, match="weights 'bogus'"):
+        LockedMaps(weights="bogus").fit(pairs)
+    with pytest.raises(NotFound, match="modality of weights 'txt'"):
+        LockedMaps().fit(pairs, weights={"txt": np.ones(9)})
+    with pytest.raises(BadInput, match="text alone"):
+        LockedMaps().fit({"text": pairs["text"]})
+    with pytest.raises(BadInput, match="missing in 1 rows, the first is 3"):
+        LockedMaps().fit(pairs, keys={m: np.where(np.arange(9) == 3, np.nan, np.arange(9.0)) for m in pairs})
     with pytest.warns(NearlyUniform):
         LockedMaps(steps=1, weights="affine").fit(pairs)
     fitted = LockedMaps(steps=1).fit(pairs)
@@ -490,6 +498,10 @@ def test_errors_of_the_maps():
         fitted.transform("image", pairs["text"])
     with pytest.raises(BadInput, match="NaN"):
         fitted.transform("text", pairs["text"] * np.nan)
+    with pytest.raises(BadInput, match="infinity"):
+        fitted.transform("text", pairs["text"] * np.inf)
+    with pytest.raises(BadInput, match="array"):
+        fitted.transform("text", [[1.0] * 4])
 
 
 # --- errors
@@ -516,6 +528,9 @@ def test_errors_of_the_maps():
         (lambda: Training(steps=0), "at least 1 step"),
         (lambda: Training(batch=0), "2 items a batch"),
         (lambda: Training(lr=0.0), "must lie in"),
+        (lambda: Training(weighted="x"), "got 'x'"),
+        (lambda: Training(tau=-1), "above 0"),
+        (lambda: Training(tile=0), "at least 1 row"),
         (lambda: fit_locked(nn.Linear(4, 2).double(), rows_of(R), R), "2 numbers and the frozen side 4"),
         (lambda: geometry_kept(P[:2], R[:2]), "n ≥ 3"),
         (lambda: template_report(Classes(("a", "b"), np.zeros(2, int), np.arange(2), np.arange(0)), P, P), "prompts"),

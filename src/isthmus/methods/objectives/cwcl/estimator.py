@@ -1,5 +1,6 @@
 """`LockedMaps`: the loss on stored vectors, as an estimator that the workbench fits and exports."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Self
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from isthmus.core.errors import BadInput, NotFound
 from isthmus.core.progress import Progress, silent
 from isthmus.core.run import seeded
-from isthmus.methods.objectives.cwcl.loss import WeightFn, affine, centred, sharpened
+from isthmus.methods.objectives.cwcl.loss import WeightFn, affine, sharpened
 from isthmus.methods.objectives.cwcl.training import Training, fit_locked
 from isthmus.metrics.vectors import matrix, unit
 from isthmus.parts.items import Items
@@ -30,16 +31,16 @@ class LockedMaps(Params):
 
     The `locked` modality keeps its geometry: its vectors only lose their common part. Every other one gets a map of
     one hidden layer of `hidden` numbers (0: a linear map), trained beside it on the items that both have.
-    `weights` are a soft-max of the frozen cosines under the temperature `sharpness` ("softmax"), the paper's
-    ("affine"), or those of vectors without their common part ("centred").
+    `weights` are taken from vectors without their common part: a soft-max of their cosines under the temperature
+    `sharpness` ("softmax"), or the paper's map ("affine").
     """
 
     def __init__(
         self,
         *,
         locked: str = "text",
-        weights: Literal["softmax", "centred", "affine"] = "softmax",
-        sharpness: float = 0.1,
+        weights: Literal["softmax", "affine"] = "softmax",
+        sharpness: float = 0.15,
         hidden: int = 512,
         dropout: float = 0.3,
         steps: int = 400,
@@ -79,6 +80,11 @@ class LockedMaps(Params):
         """
         if self.locked not in pairs:
             raise NotFound.named("modality to lock", self.locked, pairs, hint="say which with locked=…")
+        if len(pairs) < 2:
+            raise BadInput(f"{self.locked} alone: another modality is needed that learns to meet it")
+        for kind, given in (("keys", keys), ("weights", weights)):
+            if unknown := sorted(set(given or {}) - set(pairs)):
+                raise NotFound.named(f"modality of {kind}", unknown[0], pairs)
         if self.hidden < 0 or not 0 <= self.dropout < 1:
             raise BadInput(f"hidden must be at least 0 and dropout in [0, 1): {self!r}")
         training = Training(
@@ -127,8 +133,8 @@ class LockedMaps(Params):
         side = self._fitted().get(modality)
         if side is None:
             raise NotFound.named("modality", modality, self.sides_)
-        if not bool((x == x).all()):
-            raise BadInput(f"{modality} holds NaN")
+        if not hasattr(x, "dtype") or not bool((abs(x) < math.inf).all()):  # which NaN is not either
+            raise BadInput(f"{modality} needs an array of numpy or torch without NaN or infinity")
         return side(x)
 
     def maps(self) -> dict[str, tuple[list[dict[str, Any]], Mapping[str, np.ndarray]]]:
@@ -141,8 +147,10 @@ class LockedMaps(Params):
         return self.sides_
 
     def _weight_fn(self) -> WeightFn:
-        known: dict[str, WeightFn] = {"affine": affine, "centred": centred}
-        return sharpened(self.sharpness) if self.weights == "softmax" else known[self.weights]
+        known = {"softmax": sharpened(self.sharpness, centre=False), "affine": affine}
+        if self.weights not in known:
+            raise NotFound.named("weights", str(self.weights), known)
+        return known[self.weights]
 
     def _tower(self, d: int, out: int) -> nn.Sequential:
         """Return a map of standardised vectors: linear, or with one hidden layer."""

@@ -28,7 +28,7 @@ THIRDS = 3
 ARMS: Mapping[str, WeightFn] = {
     "CL": paired,
     "CWCL": affine,
-    "CWCL, softmax": sharpened(0.1, centre=False),
+    "CWCL, softmax": sharpened(0.15, centre=False),
     "SupCon": same_label,
 }
 """The weights of each arm. The vectors are centred already, for all of them."""

@@ -46,6 +46,10 @@ class Training:
             raise BadInput(
                 f"steps = {self.steps}, batch = {self.batch}; at least 1 step and 2 items a batch are needed"
             )
+        if self.weighted not in ("u2v", "v2u", "both"):
+            raise BadInput(f"weighted is 'u2v', 'v2u' or 'both', got {self.weighted!r}")
+        if not self.tau > 0 or (self.tile is not None and self.tile < 1):
+            raise BadInput(f"tau = {self.tau} must be above 0, tile = {self.tile} at least 1 row")
         if not (0 < self.lr < 1 and self.weight_decay >= 0 and 0 <= self.warmup < 1):
             raise BadInput(
                 f"lr = {self.lr} must lie in (0, 1), warmup = {self.warmup} in [0, 1), "
@@ -166,8 +170,10 @@ def fit_locked(
                 raise BadInput(f"the tower gives {p.shape[1]} numbers and the frozen side {q.shape[1]}: add a head")
             source = r if ref is None else ref[rows]
             if not positives:
-                whole = training.weight_fn(source.detach(), torch.arange(len(rows)))
+                whole = training.weight_fn(source.detach(), torch.arange(len(rows), device=source.device))
                 positives.append(float(effective_positives(whole).mean()))
+                if ref is None and positives[0] > max(2.0, size / 4):
+                    warnings.warn(_nearly(positives[0], size), NearlyUniform, stacklevel=4)
             s = scale()
             loss = cwcl_loss(
                 p,
@@ -200,11 +206,11 @@ def fit_locked(
             )
     for module in modules:
         module.eval()
-    if ref is None and positives[0] > max(2.0, size / 4):
-        warnings.warn(
-            f"{positives[0]:.0f} effective positives in a batch of {size}: the weights hardly tell items apart; "
-            f"try centred references, sharpened(temperature) or nearest(k)",
-            NearlyUniform,
-            stacklevel=2,
-        )
     return Locked(history, positives[0])
+
+
+def _nearly(positives: float, size: int) -> str:
+    return (
+        f"{positives:.0f} effective positives in a batch of {size}: the weights hardly tell items apart; try "
+        "references without their common part (centred), sharpened(temperature) or nearest(k)"
+    )
