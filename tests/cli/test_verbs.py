@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from isthmus.cli import GROUPS
+from isthmus.cli.search import _shares
 from isthmus.workbench import scaffold
 
 from .conftest import ENCODERS, isthmus
@@ -237,3 +238,10 @@ def test_any_encoding_of_the_output_will_do(made, more):
     done = subprocess.run([*command, made.space, *more], env=here, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["pairs"] if more else "effective rank" in done.stdout
+
+
+def test_hits_of_several_modalities_take_turns(made):
+    asked = ("search", made.index, "colour 9 9 9", "--quota", "image=2", "--quota", "text=1", "--json")
+    assert [hit["modality"] for hit in isthmus(*asked).json] == ["image", "text", "image"]
+    assert _shares(["image", "speech", "text"], 10) == {"image": 4, "speech": 3, "text": 3}
+    assert _shares(["image", "text"], 1) == {"image": 1, "text": 1}

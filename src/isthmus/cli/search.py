@@ -1,8 +1,10 @@
 """`isthmus index` and `isthmus search`."""
 
 import shlex
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
@@ -10,6 +12,9 @@ from isthmus.cli import console
 from isthmus.cli.console import Common, common
 from isthmus.cli.health import spoken
 from isthmus.core.errors import BadInput
+
+if TYPE_CHECKING:
+    from isthmus.index.hit import Hit
 
 __all__ = ["index", "search"]
 
@@ -88,6 +93,9 @@ def search(
 ) -> None:
     """Search an index with a text, a picture or a recording.
 
+    Where hits may be of several modalities each gets its share of the places, the best of each first: scores of
+    different modalities do not compare.
+
     Args:
         index: Folder of the index.
         text: What to look for.
@@ -111,10 +119,12 @@ def search(
     asked, item = query(opened, text=text, image=image, sound=sound)
     others = [m for m in opened.modalities if m != asked]
     wanted = [m.strip() for m in modality.split(",")] if modality else others if len(others) == 1 else None
-    hits = opened.search_items(
+    if limits is None and wanted is None and len(others) > 1:
+        limits = _shares(opened.modalities, k or 10)
+    found = opened.search_items(
         asked,
         [item],
-        k=k,
+        k=None if limits else k,
         modality=None if limits and not modality else wanted,
         where=where,
         quota=limits,
@@ -122,20 +132,36 @@ def search(
         exact=exact,
         device=options.device,
     )[0]
+    hits = _in_turns(found)[:k] if limits else found
     if options.json:
         console.emit([hit.to_json() for hit in hits])
         return
-    found = [(hit, *place(hit.uri or hit.key)) for hit in hits]
+    placed = [(hit, *place(hit.uri or hit.key)) for hit in hits]
     columns = ["rank", "score", "modality", "item", "at", "what"]
     rows: list[tuple[Any, ...]] = [
         (rank, hit.score, hit.modality, file, at, hit.text or hit.meta.get("name", ""))
-        for rank, (hit, file, at) in enumerate(found, start=1)
+        for rank, (hit, file, at) in enumerate(placed, start=1)
     ]
-    if not any(at for *_, at in found):
+    if not any(at for *_, at in placed):
         columns, rows = [c for c in columns if c != "at"], [(*row[:4], row[5]) for row in rows]
     if where is not None and not hits:
         console.note("no item fits the filter")
     console.table(f"{len(hits)} nearest to {repr(text) if text is not None else image or sound}", columns, rows)
+
+
+def _shares(modalities: Sequence[str], k: int) -> dict[str, int]:
+    """Return how many of k hits are of each modality: as many of all, the first ones one more where it does not go."""
+    return {m: max(1, k // len(modalities) + (i < k % len(modalities))) for i, m in enumerate(modalities)}
+
+
+def _in_turns(hits: Sequence["Hit"]) -> list["Hit"]:
+    """Return the best hit of each modality first, then the second best of each."""
+    turns: Counter[str] = Counter()
+    placed = []
+    for hit in hits:
+        turns[hit.modality] += 1
+        placed.append((turns[hit.modality], hit.modality, hit))
+    return [hit for *_, hit in sorted(placed, key=lambda entry: entry[:2])]
 
 
 def _number(modality: str, value: str) -> int:
