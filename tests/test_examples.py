@@ -17,3 +17,8 @@ def test_search_your_folder(monkeypatch, tmp_path):
     hits = runpy.run_path(str(EXAMPLES / "search_your_folder.py"))["main"]()
     first = {modality: next(h for h in hits if h.modality == modality) for modality in ("image", "text")}
     assert "red" in first["image"].key and "red" in first["text"].key
+
+
+def test_search_your_vectors():
+    require.module("torch", "torch")
+    assert runpy.run_path(str(EXAMPLES / "search_your_vectors.py"))["main"]() > 0.5

@@ -31,8 +31,8 @@ GROUPS = {
         "demo": ("isthmus.cli.demo:demo", "Run the whole loop below on real data, and write one page to look at."),
         "data": ("isthmus.cli.data:app", "Data sets that come with Isthmus or with a package."),
         "embed": (
-            "isthmus.cli.loop:embed",
-            "Encode a data set or a folder into a store; again, it goes on where it stopped.",
+            "isthmus.cli.embed:embed",
+            "Encode a data set, a folder, a table or tar shards into a store; again, it goes on where it stopped.",
         ),
         "align": ("isthmus.cli.loop:align", "Fit one map a modality from the items of a store: a space."),
         "index": ("isthmus.cli.search:index", "Map the vectors of a store through a space and make them searchable."),

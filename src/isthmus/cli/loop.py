@@ -10,62 +10,10 @@ from isthmus.cli import console
 from isthmus.cli.console import Common, common
 from isthmus.cli.health import spoken
 
-__all__ = ["align", "diagnose", "embed", "evaluate"]
+__all__ = ["align", "diagnose", "evaluate"]
 
 Repeated = Parameter(negative="")
 SHOWN = ("R@1", "R@5", "R@10", "MRR")
-REASONS = 5
-"""Reasons for setting items aside that are printed; the others are in the store."""
-
-
-def embed(
-    source: str,
-    *,
-    encoder: Annotated[list[str] | None, Repeated] = None,
-    out: Path,
-    every: float | None = None,
-    repair: Annotated[bool, Parameter(negative="")] = False,
-    options: Common = common,
-) -> int:
-    """Encode a data set or a folder into a store; again, it goes on where it stopped.
-
-    Args:
-        source: Name of a data set (see `isthmus data list`) or a folder.
-        encoder: Which encoder takes which modality, such as image=efficientnet_lite0; repeat for more. Without it
-            those of the default space.
-        out: Folder of the store.
-        every: Seconds between two frames of a video (default: 2).
-        repair: Drop the damaged parts of the store first, so that their vectors are made again.
-        options: Device, batch size, seed, JSON.
-    """
-    from isthmus import data
-    from isthmus.workbench.embed import embed as run
-
-    encoders = None if encoder is None else console.assignments("--encoder", encoder)
-    with console.progress() as progress:
-        store = run(
-            source if every is None else data.load(source, every=every),
-            encoders=encoders,
-            out=out,
-            batch_size=options.batch_size,
-            device=options.device,
-            repair=repair,
-            progress=progress,
-        )
-    status = store.status()
-    rows = sum(n for columns in status["rows"].values() for n in columns.values())
-    if options.json:
-        console.emit(status)
-        return int(not rows)
-    console.note(f"{rows:,} vectors in {out}")
-    if status["rejected"]:
-        reasons = [f"{row['id']}: {row['reason']}" for row in store.rejected().to_pylist()]
-        console.note(f"{len(reasons):,} set aside, all reasons in {out / 'rejected.parquet'}:")
-        for reason in reasons[:REASONS]:
-            console.note(f"  {reason}")
-        if len(reasons) > REASONS:
-            console.note(f"  and {len(reasons) - REASONS:,} more")
-    return int(not rows)
 
 
 def align(

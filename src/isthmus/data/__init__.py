@@ -50,7 +50,7 @@ def card(name: str) -> DataCard:
 
 
 def load(source: str | Path, **options: Any) -> DataSet:
-    """Return the records of a data set by name, or of a folder by path.
+    """Return the records of a data set by name, or of a folder, a table or tar shards by path.
 
     A name wins over a folder that is called alike (write ``./openmoji`` for the folder). Raises `NotFound` for
     what is neither, `MissingExtra` when the packages of the data set are not installed, and `BadInput` for an
@@ -60,7 +60,7 @@ def load(source: str | Path, **options: Any) -> DataSet:
     if isinstance(source, str) and source in names():
         module = importlib.import_module(f"isthmus.data.{source}")
     elif path.exists():
-        module, options = importlib.import_module("isthmus.data.folder"), {"path": path, **options}
+        module, options = importlib.import_module(f"isthmus.data.{_kind(path)}"), {"path": path, **options}
     else:
         raise NotFound.named("data set", str(source), names(), hint="or name an existing folder of pictures")
     try:
@@ -70,6 +70,14 @@ def load(source: str | Path, **options: Any) -> DataSet:
             raise
         raise BadInput(f"data set {source}: {error}") from error
     return dataset
+
+
+def _kind(path: Path) -> str:
+    """Return the module that reads a path: tables and shards are known by their ending, all else is a folder."""
+    from isthmus.data.table import is_table
+    from isthmus.data.webdataset import is_shards
+
+    return "table" if is_table(path) else "webdataset" if is_shards(path) else "folder"
 
 
 def open_uri(uri: str, root: str | Path | None = None) -> "PIL.Image.Image":

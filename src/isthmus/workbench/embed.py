@@ -69,7 +69,7 @@ def embed(
         store.repair()
     if dataset.set_aside:
         store.set_aside(dataset.set_aside)
-    if dataset.card.by_path and not isinstance(source, DataSet):
+    if dataset.card.by_path:
         _forget(store, dataset)
     for modality, encoder in ready.items():
         _embed_modality(store, dataset.of(modality), encoder, batch_size, progress)
