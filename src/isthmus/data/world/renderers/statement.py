@@ -5,7 +5,7 @@ Every statement is used with both, so that the words alone say nothing about the
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import UInt8
@@ -67,7 +67,8 @@ def render(scene: Scene, *, language: str = "en") -> Statement:
     """
     known(language)
     rng = scene.generator("statement")
-    others = [sample(_seed(scene), k) for k in rng.integers(0, 2**31, 6).tolist()]
+    partners = (sample(_seed(scene), k) for k in rng.integers(0, 2**31, 6).tolist())
+    others = [replace(partner, shift=scene.shift) for partner in partners]  # seen in the same light
     for _ in range(TRIES):
         kind = KINDS[int(rng.integers(len(KINDS)))]
         said, also = _mention(scene, others, rng), _mention(scene, others, rng)
