@@ -1,0 +1,91 @@
+"""How fast the world is drawn: scenes a second of every renderer, of the usual sets of them, and memory when streamed.
+
+    OMP_NUM_THREADS=1 python benchmarks/world.py --out benchmarks/results/world.json
+
+Every figure is of one process on one core, drawing a new scene each time, at `--size` pixels a side. `median` and
+`fastest` are over rounds, each of other scenes: on a machine with other work, the fastest comes closest to an idle one.
+"""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import time
+import tracemalloc
+from pathlib import Path
+
+import numpy as np
+
+from isthmus.data import world
+from isthmus.data.world.geometry import trace
+from isthmus.data.world.renderers import renderer
+
+FLAT = tuple(name for name in world.names() if renderer(name).KIND == "pixels")
+SETS = {"picture, caption, mask": ("picture", "caption", "mask"), "all of two dimensions": FLAT}
+WANTED = {"picture, caption, mask": 300, "all of two dimensions": 60}
+
+
+def rate(names, scenes, size, seed):
+    """Scenes a second, drawn and rendered."""
+    options = {name: {"size": size} for name in names if renderer(name).KIND == "pixels" or name in ("video", "views")}
+    trace.cache_clear()
+    started = time.perf_counter()
+    for _ in world.stream(seed, scenes, renderers=names, options=options):
+        pass
+    return scenes / (time.perf_counter() - started)
+
+
+def figures(names, scenes, size, rounds):
+    rates = [rate(names, scenes, size, seed) for seed in range(rounds)]
+    return {"median": round(statistics.median(rates), 1), "fastest": round(max(rates), 1)}
+
+
+def peak(scenes):
+    """Bytes at the highest point while streaming, after the caches are full."""
+    for _ in world.stream(9, 100, renderers=SETS["picture, caption, mask"]):
+        pass
+    tracemalloc.start()
+    for _ in world.stream(9, scenes, renderers=SETS["picture, caption, mask"], start=100):
+        pass
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return most
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--scenes", type=int, default=200)
+    parser.add_argument("--size", type=int, default=64)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--out", type=Path)
+    options = parser.parse_args()
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    load = round(os.getloadavg()[0], 2)  # of other work, which shares the cores with ours
+    report = {
+        "scenes_per_second": {
+            name: {**figures(names, options.scenes, options.size, options.rounds), "wanted": WANTED[name]}
+            for name, names in SETS.items()
+        },
+        "renderers_alone": {
+            name: figures((name,), max(options.scenes // 4, 10), options.size, 3) for name in world.names()
+        },
+        "drawing_scenes_only": figures((), options.scenes * 5, options.size, options.rounds),
+        "peak_bytes_streaming": {str(n): peak(n) for n in (100, 1000, 3000)},
+        "size": options.size,
+        "scenes": options.scenes,
+        "load_before": load,
+        "machine": platform.machine(),
+        "threads": os.environ.get("OMP_NUM_THREADS", "all"),
+        "versions": {"python": platform.python_version(), "numpy": np.__version__},
+    }
+    text = json.dumps(report, indent=1)
+    print(text)
+    if options.out:
+        options.out.parent.mkdir(parents=True, exist_ok=True)
+        options.out.write_text(text + "\n")
+
+
+if __name__ == "__main__":
+    main()
