@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from jaxtyping import Float32
@@ -116,6 +117,7 @@ def joints(figure: Figure) -> Float32[np.ndarray, "15 3"]:
     return made
 
 
+@lru_cache(maxsize=64)
 def limbs(figure: Figure) -> Limbs:
     """Return the body as capsules, each covered by skin, eyes, hair, shirt, legs, hat or shoes."""
     at = dict(zip(JOINTS, joints(figure), strict=True))
@@ -171,4 +173,7 @@ def limbs(figure: Figure) -> Limbs:
             out = 0.34 * (np.cos(turn) * across + np.sin(turn) * front)
             parts.append((crown + 0.09 * up - out, crown + 0.09 * up + out, 0.045, "hat"))
     a, b, r, cover = zip(*parts, strict=True)
-    return Limbs(np.stack(a).astype(np.float32), np.stack(b).astype(np.float32), np.array(r, np.float32), cover)
+    body = Limbs(np.array(a, np.float32), np.array(b, np.float32), np.array(r, np.float32), cover)
+    for array in (body.a, body.b, body.r):
+        array.flags.writeable = False  # because it is shared by whoever asks next
+    return body

@@ -7,6 +7,7 @@ Rays are cast at every object within the square around it only, one numpy call f
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
@@ -16,7 +17,7 @@ from jaxtyping import Float32, Int, Int16
 from isthmus.core.errors import BadInput
 from isthmus.data.world.figure import Limbs, limbs
 from isthmus.data.world.scene import HALF_HEIGHT, Figure, Object, Scene
-from isthmus.data.world.shapes import Triple, capsules, face, meet
+from isthmus.data.world.shapes import capsules, face, meet
 
 __all__ = ["CAMERA", "FAR", "SIZES", "Buffer", "Camera", "Layer", "floor", "trace"]
 
@@ -24,6 +25,7 @@ FAR = 40.0
 """Depth where nothing stands: the wall at the back."""
 SIZES = (16, 1024)
 """Smallest and largest side of a picture in pixels."""
+Window = tuple[slice, slice]
 REACH = {"cube": 1.36, "cross": 1.05, "diamond": 1.05, "capsule": 1.12, "pyramid": 1.45, "cone": 1.3, "cylinder": 1.17}
 """Radius of the ball around each shape, in radii of the object; 1 for the others."""
 
@@ -43,6 +45,11 @@ class Camera:
         forward /= np.linalg.norm(forward)
         right = np.array((forward[1], -forward[0], 0.0)) / math.hypot(forward[0], forward[1])
         return np.stack([right, np.cross(right, forward), forward]).astype(np.float32)
+
+    @cached_property
+    def rows(self) -> list[list[float]]:
+        """The axes as plain numbers."""
+        return [[float(x) for x in axis] for axis in self.axes]
 
     def around(self, degrees: float) -> "Camera":
         """Return the camera after a walk around the scene, anticlockwise as seen from above."""
@@ -173,31 +180,42 @@ def trace(scene: Scene, camera: Camera = CAMERA, size: int = 64) -> Buffer:
 
 
 def _add(layer: Layer, camera: Camera, size: int, number: int, one: Object) -> None:
-    half = one.radius * HALF_HEIGHT[one.shape]
-    centre = np.array((one.x, one.y, one.z + half), np.float32)
-    window = _window(camera, size, centre[None], np.array([one.radius * REACH.get(one.shape, 1.0)]))
+    middle = one.z + one.radius * HALF_HEIGHT[one.shape]
+    window = _window(camera, size, [(one.x, one.y, middle, one.radius * REACH.get(one.shape, 1.0))])
     if window is None:
         return
-    d = tuple(ray[window] for ray in _rays(camera, size))
-    o = np.array(camera.eye, np.float32) - centre
-    c, s = np.float32(math.cos(one.yaw)), np.float32(math.sin(one.yaw))
-    scale = np.float32(1 / one.radius)
-    to: Triple = ((c * o[0] + s * o[1]) * scale, (c * o[1] - s * o[0]) * scale, o[2] * scale)
-    along: Triple = ((c * d[0] + s * d[1]) * scale, (c * d[1] - s * d[0]) * scale, d[2] * scale)
-    t = meet(one.shape, to, along)
-    nearer = t < layer.depth[window]
-    t = t[nearer]
-    p = np.stack([a + t * b[nearer] for a, b in zip(to, along, strict=True)])  # type: ignore[index]
+    dx, dy, dz = (ray[window] for ray in _rays(camera, size))
+    ox, oy, oz = camera.eye[0] - one.x, camera.eye[1] - one.y, camera.eye[2] - middle
+    scale, c, s = 1 / one.radius, math.cos(one.yaw), math.sin(one.yaw)
+    o = ((c * ox + s * oy) * scale, (c * oy - s * ox) * scale, oz * scale)
+    cs, ss = c * scale, s * scale
+    d = (cs * dx + ss * dy, cs * dy - ss * dx, scale * dz)
+    t = meet(one.shape, o, d).astype(np.float32, copy=False)
+    hits = np.flatnonzero(t < layer.depth[window])
+    t = t.ravel()[hits]
+    p = np.stack([a + t * b.ravel()[hits] for a, b in zip(o, d, strict=True)])
     n = face(one.shape, p)
-    layer.depth[window][nearer] = t
-    layer.entity[window][nearer] = number
-    for i, component in enumerate((c * n[0] - s * n[1], s * n[0] + c * n[1], n[2])):
-        layer.normal[i][window][nearer] = component
+    turned = np.stack([c * n[0] - s * n[1], s * n[0] + c * n[1], n[2]])
+    _write(layer, window, hits, number, t, turned)
+
+
+def _write(
+    layer: Layer, window: Window, hits: np.ndarray, number: int, t: np.ndarray, normal: np.ndarray
+) -> np.ndarray:
+    """Write what was hit, given as flat places in a window, and return the flat places in the layer."""
+    rows, columns = np.divmod(hits, window[1].stop - window[1].start)
+    grid = layer.depth.shape[1]
+    at: np.ndarray = (rows + window[0].start) * grid + columns + window[1].start
+    layer.depth.reshape(-1)[at] = t
+    layer.entity.reshape(-1)[at] = number
+    layer.normal.reshape(3, -1)[:, at] = normal
+    return at
 
 
 def _add_figure(layer: Layer, camera: Camera, size: int, number: int, figure: Figure) -> None:
     body: Limbs = limbs(figure)
-    window = _window(camera, size, np.concatenate([body.a, body.b]), np.concatenate([body.r, body.r]))
+    balls = [(*end, r) for ends in (body.a, body.b) for end, r in zip(ends.tolist(), body.r.tolist(), strict=True)]
+    window = _window(camera, size, balls)
     if window is None:
         return
     x, y, z = _rays(camera, size)
@@ -205,32 +223,33 @@ def _add_figure(layer: Layer, camera: Camera, size: int, number: int, figure: Fi
     every = capsules(camera.eye, d, body.a, body.b, body.r)
     part = np.argmin(every, axis=0)
     t = every[part, np.arange(every.shape[1])].astype(np.float32)
-    shape = layer.depth[window].shape
-    nearer = (t < layer.depth[window].ravel()) & (t > 0)
-    t, part = t[nearer], part[nearer]
-    p = np.array(camera.eye, np.float32)[:, None] + t * np.stack([a[nearer] for a in d])
+    hits = np.flatnonzero((t < layer.depth[window].ravel()) & (t > 0))
+    t, part = t[hits], part[hits]
+    p = np.array(camera.eye, np.float32)[:, None] + t * np.stack([a[hits] for a in d])
     a, axis = body.a[part].T, (body.b - body.a)[part].T
     along = np.clip(((p - a) * axis).sum(0) / ((axis * axis).sum(0) + 1e-9), 0, 1)
     n = p - a - along * axis
     n /= np.sqrt((n * n).sum(0))
-    nearer = nearer.reshape(shape)
-    layer.depth[window][nearer] = t
-    layer.entity[window][nearer] = number
-    layer.part[window][nearer] = part
-    for i in range(3):
-        layer.normal[i][window][nearer] = n[i]
+    layer.part.reshape(-1)[_write(layer, window, hits, number, t, n)] = part
 
 
-def _window(
-    camera: Camera, size: int, centres: Float32[np.ndarray, "n 3"], radii: np.ndarray
-) -> tuple[slice, slice] | None:
-    """Return the rows and columns of the fine grid that balls lie in, or None when they are out of the picture."""
-    column, row, depth = camera.project(centres, size).T
-    column, row, grid = column * 2, row * 2, 2 * size + 1
-    nearest = depth - radii
-    if (nearest <= 0).any():
-        raise BadInput(f"the camera at {camera.eye} stands inside the scene")
-    reach = radii / nearest * size / camera.width * 1.06 + 1  # a ball looks a little larger off the middle
-    top, bottom = int(max((row - reach).min(), 0)), int(min((row + reach).max() + 2, grid))
-    left, right = int(max((column - reach).min(), 0)), int(min((column + reach).max() + 2, grid))
-    return (slice(top, bottom), slice(left, right)) if top < bottom and left < right else None
+def _window(camera: Camera, size: int, balls: Sequence[Sequence[float]]) -> Window | None:
+    """Return the rows and columns of the fine grid that balls (x, y, z, radius) lie in, or None when out of it."""
+    (ex, ey, ez), (right, up, forward) = camera.eye, camera.rows
+    scale = size / camera.width
+    top = left = math.inf
+    bottom = edge = -math.inf
+    for x, y, z, radius in balls:  # in plain numbers: there are few, and arrays of three are slow
+        x, y, z = x - ex, y - ey, z - ez
+        depth = x * forward[0] + y * forward[1] + z * forward[2]
+        if depth <= radius:
+            raise BadInput(f"the camera at {camera.eye} stands inside the scene")
+        column = size + scale * (x * right[0] + y * right[1] + z * right[2]) / depth
+        row = size - scale * (x * up[0] + y * up[1] + z * up[2]) / depth
+        reach = radius / (depth - radius) * scale * 1.06 + 1  # a ball looks a little larger off the middle
+        left, edge = min(left, column - reach), max(edge, column + reach)
+        top, bottom = min(top, row - reach), max(bottom, row + reach)
+    grid = 2 * size + 1
+    rows = slice(int(max(top, 0)), int(max(min(bottom + 2, grid), 0)))
+    columns = slice(int(max(left, 0)), int(max(min(edge + 2, grid), 0)))
+    return (rows, columns) if rows.start < rows.stop and columns.start < columns.stop else None

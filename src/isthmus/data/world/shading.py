@@ -189,7 +189,9 @@ def _shadow(scene: Scene, camera: Camera, size: int, look: Look) -> Float32[np.n
     feet = np.array([(bx, by, bz, r) for bx, by, bz, r, _ in balls], np.float32)
     throw = feet[:, 2] / max(float(lz), 0.25)
     ends = np.stack([feet[:, :2] - throw[:, None] * np.array((lx, ly)), feet[:, :2]])  # (2, n, 2)
-    low, high = ends.min(0) - 2.2 * feet[:, 3:], ends.max(0) + 2.2 * feet[:, 3:]
+    # as far as the blur below goes, and as what nearly touches the ground is dark around it
+    reach = np.maximum(1.24 * feet[:, 3] + 0.17 * throw, 1.9 * feet[:, 3])[:, None]
+    low, high = ends.min(0) - reach, ends.max(0) + reach
     corners = np.stack([np.stack([a[:, 0], b[:, 1], 0 * a[:, 0]], 1) for a in (low, high) for b in (low, high)], 1)
     column, row, _ = camera.project(corners.reshape(-1, 3).astype(np.float32), size).T.reshape(3, -1, 4)
     edges = np.clip(np.stack([row.min(1), row.max(1) + 2, column.min(1), column.max(1) + 2], 1), 0, size).astype(int)
@@ -197,14 +199,24 @@ def _shadow(scene: Scene, camera: Camera, size: int, look: Look) -> Float32[np.n
         key = (slice(top, bottom), slice(left, right))
         dx, dy = np.float32(bx) - x[key], np.float32(by) - y[key]
         beside = dx * dx + dy * dy
-        along = np.maximum(dx * lx + dy * ly + np.float32(bz) * lz, 0)  # towards the light, to the ball's height
-        off = np.sqrt(np.maximum(beside + np.float32(bz * bz) - along * along, 0))
-        blur = np.float32(0.16) * along + np.float32(0.22 * r)
-        dark = np.clip((r - off) / (2 * blur) + np.float32(0.5), 0, 1)
-        dark *= dark * (3 - 2 * dark)
-        lit[key] *= 1 - np.float32((0.22 if clear else 0.42) * (1 - 0.4 * min(look.lamp, 1))) * dark
+        dx *= lx
+        dy *= ly
+        dx += dy
+        dx += np.float32(bz * lz)
+        along = np.maximum(dx, 0)  # towards the light, to the ball's height
+        off = beside + np.float32(bz * bz)
+        off -= along * along
+        np.sqrt(np.maximum(off, 0, out=off), out=off)
+        along *= np.float32(0.32)
+        along += np.float32(0.44 * r)  # twice the blur
+        dark = (r - off) / along
+        dark += np.float32(0.5)
+        np.clip(dark, 0, 1, out=dark)
+        share = np.float32((0.22 if clear else 0.42) * (1 - 0.4 * min(look.lamp, 1)))
+        lit[key] *= 1 - (share * dark) * dark * (3 - 2 * dark)
         if bz < 1.2 * r + 0.2:
-            lit[key] *= 1 - np.float32(0.2 if clear else 0.38) * np.exp(beside * np.float32(-1 / (0.75 * r * r)))
+            beside *= np.float32(-1 / (0.75 * r * r))
+            lit[key] *= 1 - np.float32(0.2 if clear else 0.38) * np.exp(beside)
     return lit
 
 

@@ -27,8 +27,7 @@ def render(scene: Scene, *, language: str = "en", variant: int = 0, detail: str 
         raise BadInput(f"detail = {detail!r}; a caption is {', '.join(DETAILS[:-1])} or {DETAILS[-1]}")
     if scene.fault and not clean:
         return _faulty(scene, language, variant, detail)
-    rng = scene.generator("caption", detail, variant)
-    return say(facts(scene, detail=detail, variant=variant), language, _variants(rng, variant))
+    return say(facts(scene, detail=detail, variant=variant), language, _variants(scene, detail, variant))
 
 
 def facts(scene: Scene, *, detail: str = "full", variant: int = 0) -> tuple[Fact, ...]:
@@ -85,14 +84,15 @@ def _short(scene: Scene, order: list[int]) -> tuple[Fact, ...]:
     return (Fact(replace(first, count=len(matching(scene, first)))),)
 
 
-def _variants(rng: np.random.Generator, variant: int) -> list[int]:
-    return [0] * 10 if variant == 0 else rng.integers(0, 64, 10).tolist()
+def _variants(scene: Scene, detail: str, variant: int) -> list[int]:
+    """Return how each sentence is said; a number is drawn only where there is a choice."""
+    return [] if variant == 0 else scene.generator("caption", detail, variant).integers(0, 64, 10).tolist()
 
 
 def _faulty(scene: Scene, language: str, variant: int, detail: str) -> str:
     """Return a caption with the scene's fault. What is said wrong is checked to be wrong."""
     rng = scene.generator("fault", detail, variant)
-    variants = _variants(scene.generator("caption", detail, variant), variant)
+    variants = _variants(scene, detail, variant)
     said = list(facts(scene, detail=detail, variant=variant))
     if scene.fault == "other scene":
         from isthmus.data.world.sampling import sample  # the stream decides which scenes there are
