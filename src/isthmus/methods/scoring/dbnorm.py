@@ -102,7 +102,7 @@ CARD = Card(
         "the composition with InvGC waits for that method",
         "on the three bases of the claim IS, with one bank, does better than DualIS; a strong space gains little",
         "the claim held (+.0103) while any gain on validation was enough, which harms spaces without hubs; now that a "
-        "gain must exceed two standard errors it is +.0048 and does not",
+        "gain must exceed two standard errors, and raw too chooses a direction at a time, it is +.0037 and does not",
     ),
     uses={"correct": "DualIS", "correct dual_is": "DualIS", "correct dual_dis": "DualDIS"},
     delivers={
