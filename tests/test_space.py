@@ -477,6 +477,33 @@ def test_encode(monkeypatch):
         made.encode("text", ["a"], encoder=Lengths(prompt="query: "))
 
 
+def test_items_of_several_modalities_keep_their_order(monkeypatch):
+    made = two_way()
+    other = next(m for m in made.maps if m != "text")
+
+    class Other(Lengths):
+        modality = other
+
+        def __init__(self):
+            self.fingerprint = made.maps[other].fingerprint
+
+        def encode(self, modality, items, *, batch_size=64):
+            return np.stack([np.linspace(0, 1, self.fingerprint.dim, dtype=np.float32) * item for item in items])
+
+    monkeypatch.setattr(
+        encoders, "load", lambda name, modality, *, device="cpu": Lengths() if modality == "text" else Other()
+    )
+    mixed = [("text", "a"), (other, 3), (other, 1), ("text", "four"), (other, 2)]
+    found = made.encode_mixed(mixed)
+    for vector, (modality, item) in zip(found, mixed, strict=True):
+        np.testing.assert_allclose(vector, made.encode(modality, [item])[0], atol=1e-5)
+    assert made.encode_mixed([]).shape == (0, made.dim)
+    with pytest.raises(BadInput, match="item 1 is no pair"):
+        made.encode_mixed([("text", "a"), "b"])
+    with pytest.raises(NotFound, match="smell"):
+        made.encode_mixed([("smell", 1)])
+
+
 def test_encode_tokens():
     pooled = token_map()
     made = Space({"text": pooled})

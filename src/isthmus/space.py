@@ -377,6 +377,23 @@ class Space:
             result = self.transform(modality, encoder.encode(modality, items, batch_size=batch_size))
         return np.asarray(result, dtype=np.float32)
 
+    def encode_mixed(
+        self, items: Sequence[tuple[str, Any]], *, device: str = "cpu", batch_size: int = 64
+    ) -> np.ndarray:
+        """Encode items of several modalities, [(modality, item), …], and return their vectors in the order given.
+
+        Items of one modality are encoded together. Raises what `encode` does.
+        """
+        if wrong := [i for i, item in enumerate(items) if not isinstance(item, tuple) or len(item) != 2]:
+            raise BadInput(f"item {wrong[0]} is no pair of a modality and an item, such as ('text', 'a cat')")
+        asked = np.array([modality for modality, _ in items], dtype=object)
+        vectors = np.empty((len(items), self.dim), np.float32)
+        for modality in dict.fromkeys(asked.tolist()):
+            rows = np.flatnonzero(asked == modality)
+            own = [items[i][1] for i in rows]
+            vectors[rows] = self.encode(modality, own, device=device, batch_size=batch_size)
+        return vectors
+
     def _encoder(self, modality: str, device: str) -> Any:
         cache: dict[tuple[str, str], Any] = self.__dict__.setdefault("_encoders", {})
         if (modality, device) not in cache:
