@@ -95,6 +95,45 @@ def test_the_card_says_how_good_it_is(home):
     ), "evaluate finds the held-out items of this data set in the card"
 
 
+def test_a_store_is_told_by_its_content(home, tmp_path):
+    """Another name changes nothing; the same name, or the same keys, of other pictures is another data set."""
+    parts = Space.load(home / "space").card["training"]["parts"]
+
+    def trained(name, records):
+        source = dataclasses.replace(colours(), name=name, records=records)
+        store = embed(
+            source, encoders=encoders(), out=tmp_path / name / str(len(list(tmp_path.rglob("store*")))) / "store"
+        )
+        training = spaces.opened(store, home / "space")[1].card["training"]
+        assert "content" not in training
+        return training.get("keys")
+
+    signs = read("signs").records
+    assert trained("signs", signs) == trained("my folder", signs) == parts["signs"]["keys"]
+    few = [r for r in signs if r.key in ("c03", "c41")]
+    assert trained("part of it", few) == parts["signs"]["keys"]
+    stamps = read("stamps").records
+    assert trained("signs", stamps) == parts["stamps"]["keys"], "the name is not asked"
+    others = [
+        dataclasses.replace(r, load=o.load, digest=o.digest) for r, o in zip(signs, signs[3:] + signs[:3], strict=True)
+    ]
+    assert trained("signs", others) is None and trained("others", others) is None
+
+
+def test_a_space_that_does_not_know_content_goes_by_the_name_and_the_items(home, tmp_path):
+    space = Space.load(home / "space")
+    parts = {
+        name: {k: v for k, v in part.items() if k != "content"}
+        for name, part in space.card["training"]["parts"].items()
+    }
+    older = Space(space.maps, {**space.card, "training": {**space.card["training"], "parts": parts}})
+    store = Store.open(home / "stores" / "signs")
+    assert spaces.opened(store, older)[1].card["training"]["keys"] == parts["signs"]["keys"]
+    foreign = dataclasses.replace(colours(), name="signs", records=read("stamps").records)
+    other = embed(foreign, encoders=encoders(), out=tmp_path / "store")
+    assert "keys" not in spaces.opened(other, older)[1].card["training"]
+
+
 def test_it_is_built_once(home):
     used, before = encoders(), Space.load(home / "space").digest
     settings = QUICK | {"steps": 31}

@@ -29,7 +29,7 @@ from isthmus.store.store import Store
 from isthmus.workbench.align import estimator
 from isthmus.workbench.embed import embed
 from isthmus.workbench.evaluate import Evaluation, evaluate
-from isthmus.workbench.spaces import ENCODERS, default_folder
+from isthmus.workbench.spaces import ENCODERS, default_folder, witnesses
 
 __all__ = ["EMPHASIS", "PARTS", "SETTINGS", "Part", "World", "build"]
 
@@ -121,7 +121,7 @@ def build(
     and with every picture of another data set that looks like one of them: some drawings are in two collections.
     The card holds, beside the usual, ``figures``: {data set: {pair: what `evaluate` says of the held-out items}},
     ``kinds`` with the figures of drawings and photographs apart, and ``training`` with ``parts``
-    {data set: {keys, held_out}}.
+    {data set: {keys, held_out, content}}.
 
     It goes on where it stopped; `fresh` fits again. Raises, before any work, `MissingExtra` for encoders that are not
     installed and what `data.load` raises for data sets that are not there.
@@ -174,7 +174,8 @@ def build(
         "figures": figures,
         "kinds": {name: rows for name, rows in kinds.items() if rows},
     }
-    card["training"] |= {"parts": world.listed(parts, trained, held)}
+    listed = world.listed(parts, trained, held)
+    card["training"] |= {"parts": {name: {**of, "content": witnesses(stores[name])} for name, of in listed.items()}}
     finished = Space(space.maps, card)
     finished.save(home / "space")
     return finished

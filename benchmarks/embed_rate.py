@@ -1,0 +1,122 @@
+"""How fast `embed` is beside the bare encoder: reading, decoding, hashing and writing should cost next to nothing.
+
+    OMP_NUM_THREADS=1 python benchmarks/embed_rate.py --out benchmarks/results/embed_rate.json
+
+Both arms take turns in one run: the encoder alone, on items that are decoded and in memory, in the batches that `embed`
+makes of them; and `embed` from files on disk into a store on disk. `rate` is items a second, the median over rounds;
+`ratio` the median of the rounds' ratios, 1 where `embed` keeps up with the encoder. `decode_share` is the time that
+decoding takes on one core beside that of encoding: without overlap the ratio were 1 / (1 + decode_share) at best. An
+encoder that uses every core leaves none to decode on; OMP_NUM_THREADS says how many it takes.
+"""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from exact_search import machine
+from PIL import Image
+
+from isthmus import data, encoders
+from isthmus.workbench.embed import embed
+
+WORDS = ("the", "red", "green", "boat", "harbour", "cat", "dog", "garden", "house", "tree", "under", "beside", "old")
+
+
+def pictures(folder, n):
+    """Write photographs of clouds of colour: JPEG files of 640 by 480."""
+    for i in range(n):
+        rng = np.random.default_rng(i)
+        rough = Image.fromarray(rng.integers(0, 255, (12, 16, 3), dtype=np.uint8)).resize((640, 480), Image.BICUBIC)
+        grain = rng.normal(0, 8, (480, 640, 1))
+        Image.fromarray(np.clip(np.asarray(rough) + grain, 0, 255).astype(np.uint8)).save(folder / f"{i:05d}.jpg")
+
+
+def texts(folder, n):
+    """Write sentences: a file each."""
+    for i in range(n):
+        rng = np.random.default_rng(i)
+        (folder / f"{i:05d}.txt").write_text(" ".join(rng.choice(WORDS, 20)))
+
+
+MADE = {"image": ("efficientnet_lite0", pictures), "text": ("e5_small", texts)}
+
+
+def timed(do):
+    started = time.perf_counter()
+    result = do()
+    return time.perf_counter() - started, result
+
+
+def measure(modality, n, batch, rounds):
+    name, write = MADE[modality]
+    encoder = encoders.load(name, modality)
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch) / "files"
+        folder.mkdir()
+        write(folder, n)
+        source = data.load(folder)
+        records = source.of(modality)
+        decoding, items = timed(lambda: [record.load() for record in records])
+
+        def bare():
+            return [encoder.encode(modality, items[i : i + batch]) for i in range(0, len(items), batch)]
+
+        def whole(r):
+            return embed(source, encoders={modality: encoder}, out=Path(scratch) / f"store{r}", batch_size=batch)
+
+        bare(), whole("warm")
+        raw, full = [], []
+        for r in range(rounds):
+            raw.append(timed(bare)[0])
+            seconds, store = timed(lambda r=r: whole(r))
+            full.append(seconds)
+        same = np.abs(store.vectors(modality).x - np.concatenate(bare())).max()
+    return {
+        "modality": modality,
+        "encoder": name,
+        "items": n,
+        "batch": batch,
+        "rounds": rounds,
+        "rate": {
+            "encoder": round(n / statistics.median(raw), 1),
+            "embed": round(n / statistics.median(full), 1),
+        },
+        "ratio": round(statistics.median(a / b for a, b in zip(raw, full, strict=True)), 3),
+        "ratios": [round(a / b, 3) for a, b in zip(raw, full, strict=True)],
+        "decode_share": round(decoding / statistics.median(raw), 3),
+        "largest_difference": float(same),
+    }
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--items", type=int, nargs=2, default=[400, 250], help="pictures and texts")
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--out", type=Path)
+    options = parser.parse_args()
+    load = round(os.getloadavg()[0], 2)
+    report = {
+        "runs": [measure(m, n, options.batch, options.rounds) for m, n in zip(MADE, options.items, strict=True)],
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "load_before": load,
+        "load_after": round(os.getloadavg()[0], 2),
+        "machine": machine(),
+        "threads": os.environ.get("OMP_NUM_THREADS", "all"),
+        "versions": {"python": platform.python_version(), "numpy": np.__version__},
+    }
+    text = json.dumps(report, indent=1)
+    print(text)
+    if options.out:
+        options.out.parent.mkdir(parents=True, exist_ok=True)
+        options.out.write_text(text + "\n")
+
+
+if __name__ == "__main__":
+    main()
