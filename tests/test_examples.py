@@ -33,3 +33,9 @@ def test_align_two_encoders():
         require.module(module, extra)
     found = runpy.run_path(str(EXAMPLES / "align_two_encoders.py"))["main"](items=120)
     assert found["r@10"] > 2 * 10 / 30
+
+
+def test_what_vectors_miss():
+    main = runpy.run_path(str(EXAMPLES / "what_vectors_miss.py"))["main"]
+    strangers, among, attribute, relation, _, insertion = main(train=800, test=80).values()
+    assert strangers > 0.3 > among and insertion > 0.15 > max(attribute, relation)

@@ -1,3 +1,7 @@
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -90,6 +94,26 @@ def test_every_renderer(name):
     assert isinstance(tile, str) or (tile.dtype == np.uint8 and tile.shape == (96, 96, 3))
     with pytest.raises(BadInput, match=f"renderer {name}: .*unexpected keyword"):
         world.render(name, one, colour_blind=True)
+
+
+def test_the_same_bytes_in_another_process():
+    """Neither the order of hashes nor what was drawn before plays a part."""
+    code = (
+        "import hashlib; from isthmus.data import world; from tests.data.world.test_pictures import repr_of;"
+        "h = hashlib.sha256();"
+        "drawn = (repr_of(world.render(n, s)) for s in world.scenes(5, 3) for n in world.names());"
+        "[h.update(repr(d).encode()) for d in drawn];"
+        "print(h.hexdigest())"
+    )
+    found = set()
+    for seed in ("1", "2"):
+        environment = os.environ | {"PYTHONHASHSEED": seed, "PYTHONPATH": os.pathsep.join(sys.path)}
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment
+        )
+        assert done.returncode == 0, done.stderr
+        found.add(done.stdout.strip())
+    assert len(found) == 1
 
 
 def repr_of(value):

@@ -49,6 +49,9 @@ SKINS = ((0.94, 0.76, 0.63), (0.80, 0.58, 0.42), (0.55, 0.37, 0.26), (0.36, 0.24
 HAIRS = ((0.16, 0.12, 0.10), (0.40, 0.26, 0.16), (0.80, 0.62, 0.36), (0.55, 0.55, 0.56))
 
 # The person looks along -y, so its left hand has a positive x. The right side mirrors the left unless a pose says so.
+FOLDS, BARS = 12, 12
+"""Capsules that make up a skirt, and the brim of a hat."""
+
 REST: dict[str, tuple[float, float, float]] = {
     "head": (0, 0, 1.98),
     "neck": (0, 0, 1.68),
@@ -134,7 +137,7 @@ def limbs(figure: Figure) -> Limbs:
         (at["left hip"], at["right hip"], 0.165, "legs"),
     ]
     for k in (-0.085, 0.085):
-        eye = at["head"] + k * across + 0.225 * front + 0.02 * up
+        eye = at["head"] + k * across + 0.228 * front - 0.01 * up
         parts.append((eye, eye + 0.03 * up, 0.036, "eyes"))
     for side in ("left", "right"):
         shoulder, elbow, wrist, hip, knee, ankle = (
@@ -149,27 +152,25 @@ def limbs(figure: Figure) -> Limbs:
             (knee, ankle, 0.11, "legs" if figure.legs == "trousers" else "skin"),
             (ankle, toes, 0.1, "shoes"),
         ]
-        if figure.legs == "skirt":  # cloth around each thigh, wider towards the hem
-            parts += [
-                (hip, (hip + knee) / 2, 0.19, "legs"),
-                ((hip + knee) / 2, hip * 0.15 + knee * 0.85, 0.215, "legs"),
-            ]
-    if figure.legs == "skirt":
-        hem = (at["left knee"] + at["right knee"]) / 2 * 0.8 + at["pelvis"] * 0.2
-        parts.append((at["pelvis"], hem, 0.2, "legs"))
+    if figure.legs == "skirt":  # folds from the waist to a ring around the knees
+        waist, hem = at["pelvis"] + 0.06 * up, (at["left knee"] + at["right knee"]) * 0.42 + at["pelvis"] * 0.16
+        beside = np.cross(hem - waist, across)
+        beside *= np.linalg.norm(across) / np.linalg.norm(beside)
+        for turn in np.arange(FOLDS) * (2 * np.pi / FOLDS):
+            out = np.cos(turn) * across + np.sin(turn) * beside
+            parts.append((waist + 0.11 * out, hem + 0.27 * out, 0.075, "legs"))
     crown = at["head"] + 0.1 * up
     if figure.hat == "none":
-        parts.append((crown - 0.03 * front, crown - 0.05 * front, 0.235, "hair"))
+        parts.append((crown - 0.015 * front + 0.01 * up, crown - 0.06 * front, 0.232, "hair"))
     elif figure.hat == "cap":
-        parts += [(crown - 0.01 * front, crown + 0.01 * front, 0.245, "hat")]
-        parts += [
-            (crown + 0.18 * front + k * across, crown + 0.33 * front + k * across, 0.045, "hat")
-            for k in (-0.08, 0, 0.08)
-        ]
+        high = crown + 0.05 * up
+        parts += [(high - 0.02 * front, high, 0.222, "hat")]
+        visor = ((0.16 * front + k * across, 0.33 * front + 0.8 * k * across) for k in (-0.12, -0.04, 0.04, 0.12))
+        parts += [(high + start, high + end, 0.04, "hat") for start, end in visor]
     else:
         parts.append((crown + 0.12 * up, crown + 0.3 * up, 0.19, "hat"))
-        for k in range(4):  # the brim, four bars through one centre
-            turn = np.pi * k / 4
+        for k in range(BARS):  # the brim: bars through one centre
+            turn = np.pi * k / BARS
             out = 0.34 * (np.cos(turn) * across + np.sin(turn) * front)
             parts.append((crown + 0.09 * up - out, crown + 0.09 * up + out, 0.045, "hat"))
     a, b, r, cover = zip(*parts, strict=True)

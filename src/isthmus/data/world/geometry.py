@@ -35,7 +35,7 @@ class Camera:
     """An eye, the point in the middle of its picture, and how much it sees (the tangent of half the angle)."""
 
     eye: tuple[float, float, float] = (0.0, -9.6, 5.5)
-    target: tuple[float, float, float] = (0.0, 0.0, 0.62)
+    target: tuple[float, float, float] = (0.0, 0.0, 0.9)
     width: float = 0.298
 
     @cached_property
