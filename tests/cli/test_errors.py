@@ -1,6 +1,7 @@
 """What a user can get wrong: exit code 2, one line on standard error that names it and the fix, no traceback."""
 
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -8,9 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from isthmus.index.index import Index
+from isthmus.space import Map, Space
 from isthmus.store import parts
-from isthmus.store.rows import to_arrow
+from isthmus.store.rows import Vectors, to_arrow
 from isthmus.store.store import Store
+from tests.store.rows import fingerprint
 from tests.workbench.small_world import ByColour
 
 from . import conftest
@@ -21,6 +25,14 @@ ALIGN = ("--modalities", "image,text")
 
 def scores(tmp, s="s.npy", q="q.npy"):
     return "--scores", tmp / s, "--query-bank", tmp / q
+
+
+def three(tmp):
+    """An index of three modalities, whose hits take turns."""
+    of = {m: fingerprint(3, modality=m) for m in ("text", "image", "speech")}
+    entries = {m: Vectors.of(np.eye(3), f, keys=list("abc")) for m, f in of.items()}
+    space = Space({m: Map([], {}, f) for m, f in of.items()})
+    return Index.build(tmp / "three", space=space, entries=entries).path
 
 
 def cases(made, tmp):
@@ -36,6 +48,7 @@ def cases(made, tmp):
         "missing option": (("align", store, *ALIGN), "--out"),
         "not a number": (("search", index, "x", "-k", "ten"), '"ten"'),
         "k of zero": (("search", index, "x 1 2 3", "-k", "0"), "k must be at least 1, got 0"),
+        "k of zero, hits in turns": (("search", three(tmp), "x 1 2 3", "-k", "0"), "k must be at least 1, got 0"),
         "empty folder": (("embed", tmp / "empty", "--encoder", image, *out), "empty holds no picture"),
         "no such source": (("embed", "openmojy", "--encoder", image, *out), "did you mean 'openmoji'.*folder"),
         "unknown encoder": (("embed", made.pictures, "--encoder", "text=e5_smal", *out), "did you mean 'e5_small'"),
@@ -201,6 +214,19 @@ def test_damaged_store(tmp_path, made):
     assert isthmus("evaluate", copy, "--space", made.space).code == 0
     (copy / "manifest.json").write_text('{"format_version": 99}')
     assert "update isthmus" in refused(isthmus("evaluate", copy, "--space", made.space))
+
+
+def test_status_of_what_is_damaged(tmp_path, made):
+    """The table all the same, the file and what is wrong with it, and exit code 1."""
+    copy = shutil.copytree(made.index, tmp_path / "index")
+    (file,) = copy.glob("image-*.npy")
+    file.write_bytes(file.read_bytes()[:-1] + b"X")
+    assert isthmus("status", copy).code == 0, "nothing is read unless asked"
+    done = isthmus("status", copy, "--verify")
+    assert done.code == 1 and "damaged files: 1" in done.out and f"{file.name}: " in done.err
+    assert list(isthmus("status", copy, "--verify", "--json").json["damage"]) == [file.name]
+    file.write_bytes(b"")
+    assert f"{file.name} is damaged: it has 0 bytes" in refused(isthmus("status", copy))
 
 
 def test_a_folder_that_cannot_be_made(tmp_path, made):

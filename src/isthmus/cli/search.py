@@ -113,6 +113,8 @@ def search(
     from isthmus.workbench.search import check_correction, place, query
 
     opened = Index.open(index)
+    if k is not None and k < 1:
+        raise BadInput(f"k must be at least 1, got {k}")
     if correct is not None:
         check_correction(opened, correct)
     limits = {m: _number(m, n) for m, n in console.assignments("--quota", quota or []).items()} or None

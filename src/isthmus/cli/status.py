@@ -51,5 +51,7 @@ def _facts(found: dict[str, Any]) -> dict[str, str]:
         facts |= {"segments": f"{found['segments']:,}", "removed rows": f"{found['removed']:,}"}
         facts["corrected"] = ", ".join(found.get("correction") or {}) or "no"
     if "damage" in found:
-        facts["verified"] = f"{len(found['damage']):,} files damaged" if found["damage"] else "every byte is as written"
+        facts["verified"] = (
+            f"damaged files: {len(found['damage']):,}" if found["damage"] else "every byte is as written"
+        )
     return facts

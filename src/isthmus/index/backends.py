@@ -51,7 +51,7 @@ BACKENDS: dict[str, Backend | None] = {
 def backend(name: str) -> Backend | None:
     """Return a backend by name, None for exact search; `NotFound` for an unknown name, `MissingExtra` without it."""
     if name not in BACKENDS:
-        raise NotFound.named("backend", name, BACKENDS)
+        raise NotFound.named("backend", name, [AUTO, *BACKENDS])
     found = BACKENDS[name]
     if found is not None:
         found.load()

@@ -73,8 +73,9 @@ def parse(text: str) -> Filter:
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         if isinstance(error, BadInput):
             raise
+        reason = error.msg if isinstance(error, SyntaxError) else error
         hint = "; write == for equal" if "=" in text and "==" not in text else ""
-        raise BadInput(f"the filter {text[:80]!r} cannot be read ({error}): {FORM}{hint}") from None
+        raise BadInput(f"the filter {text[:80]!r} cannot be read ({reason}): {FORM}{hint}") from None
     return Filter(text, tree, tuple(names))
 
 
