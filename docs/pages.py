@@ -133,7 +133,7 @@ def sets(folder: Path) -> None:
             ["licence", card.licence],
             ["attribution", card.attribution or "—"],
             ["packages", ", ".join(card.packages) or "—"],
-            ["extra", f"`isthmus[{card.extra}]`"],
+            ["extra", f"`isthmus[{card.extra}]`" if card.extra else "—"],
             ["how much", card.counts],
             ["modalities", ", ".join(card.modalities)],
             ["held out by", card.split],

@@ -71,13 +71,13 @@ CAMERA = Camera()
 
 
 @lru_cache(maxsize=32)
-def _rays(camera: Camera, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _rays(camera: Camera, size: int) -> Float32[np.ndarray, "3 g g"]:
     """Return the directions of the fine grid, one unit long along the view: t is then the depth."""
     steps = (np.arange(2 * size + 1, dtype=np.float32) / size - 1) * np.float32(camera.width)
-    right, up, forward = camera.axes
-    return tuple(  # type: ignore[return-value]
-        np.ascontiguousarray(right[i] * steps[None, :] - up[i] * steps[:, None] + forward[i]) for i in range(3)
-    )
+    right, up, forward = (axis[:, None, None] for axis in camera.axes)
+    rays: np.ndarray = right * steps[None, None, :] - up * steps[None, :, None] + forward
+    rays.flags.writeable = False
+    return rays
 
 
 @lru_cache(maxsize=32)
@@ -137,7 +137,7 @@ class Buffer:
 
     def places(self, layer: Layer, hits: Int[np.ndarray, " n"]) -> tuple[np.ndarray, np.ndarray]:
         """Return the points (3, n) of a layer at flat indices into the fine grid, and the directions (3, n) to them."""
-        d = np.stack([ray.ravel()[hits] for ray in _rays(self.camera, self.size)])
+        d = _rays(self.camera, self.size).reshape(3, -1)[:, hits]
         return np.array(self.camera.eye, np.float32)[:, None] + layer.depth.ravel()[hits] * d, d
 
     def points(self) -> Float32[np.ndarray, "h w 3"]:
@@ -193,9 +193,13 @@ def _add(layer: Layer, camera: Camera, size: int, number: int, one: Object) -> N
     t = meet(one.shape, o, d).astype(np.float32, copy=False)
     hits = np.flatnonzero(t < layer.depth[window])
     t = t.ravel()[hits]
-    p = np.stack([a + t * b.ravel()[hits] for a, b in zip(o, d, strict=True)])
+    p = np.empty((3, len(hits)), np.float32)
+    for i in range(3):
+        np.multiply(t, d[i].ravel()[hits], out=p[i])
+        p[i] += o[i]
     n = face(one.shape, p)
-    turned = np.stack([c * n[0] - s * n[1], s * n[0] + c * n[1], n[2]])
+    turned = np.empty_like(p)
+    turned[0], turned[1], turned[2] = c * n[0] - s * n[1], s * n[0] + c * n[1], n[2]
     _write(layer, window, hits, number, t, turned)
 
 

@@ -256,5 +256,8 @@ def _first(near: np.ndarray, far: np.ndarray) -> np.ndarray:
 
 
 def _box_face(p: np.ndarray, half: tuple[float, float, float]) -> np.ndarray:
-    axis = np.argmax(abs(p) - np.array(half, np.float32)[:, None], axis=0)
-    return np.stack([np.where(axis == i, np.sign(p[i]), 0) for i in range(3)])
+    axis = np.argmax(np.abs(p) - np.array(half, np.float32)[:, None], axis=0)
+    which = np.arange(p.shape[1])
+    normal = np.zeros_like(p)
+    normal[axis, which] = np.sign(p[axis, which])
+    return normal
