@@ -390,7 +390,7 @@ class Space:
         vectors = np.empty((len(items), self.dim), np.float32)
         for modality in dict.fromkeys(asked.tolist()):
             rows = np.flatnonzero(asked == modality)
-            own = [items[i][1] for i in rows]
+            own = [items[i][1] for i in rows.tolist()]
             vectors[rows] = self.encode(modality, own, device=device, batch_size=batch_size)
         return vectors
 
