@@ -8,16 +8,12 @@ once to compute the biases of the whole gallery by DualIS, with two banks of `ba
 measured on a tenth of the gallery.
 """
 
-import argparse
-import json
-import os
-import platform
 import statistics
-import time
 import tracemalloc
-from pathlib import Path
 
 import numpy as np
+import report
+from report import timed
 
 from isthmus.index.exact import exact_search
 from isthmus.methods.scoring.dbnorm import DualIS
@@ -32,9 +28,7 @@ def measure(q, n, d, k, rounds, bank):
     rng = np.random.default_rng(0)
     queries, gallery, words, items = (unit(rng, rows, d) for rows in (q, n, bank, bank))
     fitted = DualIS().fit(words, items)
-    started = time.perf_counter()
-    bias = fitted.bias(gallery)
-    bias_seconds = time.perf_counter() - started
+    bias_seconds, bias = timed(lambda: fitted.bias(gallery))
     longer = np.column_stack([gallery, bias.mean() - bias])
     asked = np.column_stack([queries, np.ones(q, np.float32)])
     forms = {"plain": (queries, gallery), "corrected": (asked, longer)}
@@ -43,9 +37,7 @@ def measure(q, n, d, k, rounds, bank):
         exact_search(forms[name][0][:64], forms[name][1][:5000], k=k)
     for number in range(rounds):
         for name in sorted(forms, reverse=bool(number % 2)):
-            started = time.perf_counter()
-            exact_search(*forms[name], k=k)
-            seconds[name].append(time.perf_counter() - started)
+            seconds[name].append(timed(lambda name=name: exact_search(*forms[name], k=k))[0])
     tracemalloc.start()
     fitted.bias(gallery[: n // 10])
     peak = tracemalloc.get_traced_memory()[1]
@@ -67,17 +59,14 @@ def measure(q, n, d, k, rounds, bank):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = report.options(__doc__, rounds=9)
     parser.add_argument("--queries", type=int, nargs="+", default=[1, 1000])
     parser.add_argument("--gallery", type=int, default=100_000)
     parser.add_argument("--dim", type=int, default=512)
     parser.add_argument("-k", type=int, default=10)
-    parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--bank", type=int, default=2_000)
-    parser.add_argument("--out", type=Path)
     options = parser.parse_args()
-    load = round(os.getloadavg()[0], 2)  # of other work, which shares the cores with ours
-    report = {
+    found = {
         "runs": [
             measure(
                 q,
@@ -89,17 +78,9 @@ def main():
             )
             for q in options.queries
         ],
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "load_before": load,
-        "machine": platform.processor() or platform.machine(),
-        "threads": os.environ.get("OMP_NUM_THREADS", "all"),
-        "versions": {"python": platform.python_version(), "numpy": np.__version__},
+        **report.surroundings(),
     }
-    text = json.dumps(report, indent=1)
-    print(text)
-    if options.out:
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(text + "\n")
+    report.publish(found, options.out)
 
 
 if __name__ == "__main__":

@@ -10,18 +10,14 @@ decoding takes on one core beside that of encoding: without overlap the ratio we
 encoder that uses every core leaves none to decode on; OMP_NUM_THREADS says how many it takes.
 """
 
-import argparse
-import json
-import os
-import platform
 import statistics
 import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
-from exact_search import machine
+import report
 from PIL import Image
+from report import timed
 
 from isthmus import data, encoders
 from isthmus.workbench.embed import embed
@@ -59,12 +55,6 @@ RUNS = [
     ("image", vit_small, pictures, 128),
     ("text", lambda: encoders.load("e5_small", "text"), texts, 128),
 ]
-
-
-def timed(do):
-    started = time.perf_counter()
-    result = do()
-    return time.perf_counter() - started, result
 
 
 def measure(modality, load, write, n, batch, rounds):
@@ -109,26 +99,14 @@ def measure(modality, load, write, n, batch, rounds):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = report.options(__doc__, rounds=7)
     parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--out", type=Path)
     options = parser.parse_args()
-    load = round(os.getloadavg()[0], 2)
-    report = {
+    found = {
         "runs": [measure(*run, options.batch, options.rounds) for run in RUNS],
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "load_before": load,
-        "load_after": round(os.getloadavg()[0], 2),
-        "machine": machine(),
-        "threads": os.environ.get("OMP_NUM_THREADS", "all"),
-        "versions": {"python": platform.python_version(), "numpy": np.__version__},
+        **report.surroundings(),
     }
-    text = json.dumps(report, indent=1)
-    print(text)
-    if options.out:
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(text + "\n")
+    report.publish(found, options.out)
 
 
 if __name__ == "__main__":

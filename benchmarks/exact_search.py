@@ -8,17 +8,13 @@ the best round of each form: on a machine with other work, what comes closest to
 a BLAS each in their wheels; `gflops` of the bare product says what numpy's reaches.
 """
 
-import argparse
-import json
-import os
-import platform
 import statistics
 import time
 import tracemalloc
-from pathlib import Path
 
 import faiss
 import numpy as np
+import report
 
 from isthmus.index.exact import GALLERY_BLOCK, QUERY_BLOCK, exact_search
 
@@ -67,10 +63,8 @@ def numpy_form(queries, gallery, k):
 FORMS = {"matrix product": product, "isthmus": isthmus, "faiss.IndexFlatIP": faiss_flat, "numpy": numpy_form}
 
 
-def timed(form, *arguments):
-    started = time.perf_counter()
-    result = form(*arguments)
-    seconds = time.perf_counter() - started
+def search_time(form, *arguments):
+    seconds, result = report.timed(lambda: form(*arguments))
     if result is not None and len(result) == 3:
         seconds, *result = result
     return seconds, result
@@ -87,7 +81,7 @@ def measure(q, n, d, k, rounds):
     found = {}
     for _ in range(rounds):
         for name, form in FORMS.items():
-            taken, found[name] = timed(form, queries, gallery, k)
+            taken, found[name] = search_time(form, queries, gallery, k)
             seconds[name].append(taken)
     tracemalloc.start()
     exact_search(queries, gallery, k=k)
@@ -112,42 +106,23 @@ def measure(q, n, d, k, rounds):
     }
 
 
-def machine():
-    """Return the name of the processor: Linux alone keeps it in a file, elsewhere `platform` knows."""
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
-    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return named[0] if named else platform.processor() or platform.machine()
-
-
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = report.options(__doc__, rounds=5)
     parser.add_argument("--queries", type=int, nargs="+", default=[1, 1000])
     parser.add_argument("--gallery", type=int, default=100_000)
     parser.add_argument("--dim", type=int, default=512)
     parser.add_argument("-k", type=int, nargs="+", default=[10])
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--out", type=Path)
     options = parser.parse_args()
-    load = round(os.getloadavg()[0], 2)  # of other work, which shares the cores with ours
-    report = {
+    found = {
         "runs": [
             # one query takes a moment: more rounds make its median steady
             measure(q, options.gallery, options.dim, k, options.rounds * (4 if q < 100 else 1))
             for q in options.queries
             for k in options.k
         ],
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "load_before": load,
-        "machine": machine(),
-        "threads": os.environ.get("OMP_NUM_THREADS", "all"),
-        "versions": {"python": platform.python_version(), "numpy": np.__version__, "faiss": faiss.__version__},
+        **report.surroundings("faiss-cpu"),
     }
-    text = json.dumps(report, indent=1)
-    print(text)
-    if options.out:
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(text + "\n")
+    report.publish(found, options.out)
 
 
 if __name__ == "__main__":

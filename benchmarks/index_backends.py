@@ -10,20 +10,16 @@ larger because a graph has to be built first. Vectors are of 256 numbers: 2,000 
 256 with noise, which is how the vectors of encoders lie; queries are drawn like items.
 """
 
-import argparse
 import json
-import os
-import platform
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
-import usearch
-from exact_search import machine
+import report
+from report import timed
 
 from isthmus.index.index import Index
 from isthmus.space import Map, Space
@@ -62,21 +58,13 @@ def built(folder, n, backend):
         meta=[{"kind": f"kind {i % 50}", "year": str(1950 + i % 75)} for i in range(n)],
     )
     space = Space({"image": Map([], {}, FINGERPRINT)})
-    started = time.perf_counter()
-    index = Index.build(folder, space=space, entries={"image": vectors}, backend=backend)
-    return index, time.perf_counter() - started
-
-
-def timed(do):
-    started = time.perf_counter()
-    result = do()
-    return time.perf_counter() - started, result
+    return timed(lambda: Index.build(folder, space=space, entries={"image": vectors}, backend=backend))
 
 
 def measure(n, rounds):
     with tempfile.TemporaryDirectory() as folder:
-        plain = built(Path(folder) / "exact", n, "exact")[1]
-        index, seconds = built(Path(folder) / "usearch", n, "usearch")
+        plain, _ = built(Path(folder) / "exact", n, "exact")
+        seconds, index = built(Path(folder) / "usearch", n, "usearch")
         (graph,) = index.status()["graphs"]["image"]
         queries = drawn(1000, 1)
         exact = index.search(queries, exact=True)
@@ -88,13 +76,13 @@ def measure(n, rounds):
             "filter 2 %": lambda q: index.search(q, where="kind == 'kind 7'"),
             "filter 50 %": lambda q: index.search(q, where="year < 1987"),
         }
-        found = {name: {1: [], 100: []} for name in ways}
+        taken = {name: {1: [], 100: []} for name in ways}
         for way in ways.values():
             way(queries[:2])  # items and fields are read at the first search
         for r in range(rounds):
             for size, of in ((1, queries[r : r + 1]), (100, queries[100:200])):
                 for name, way in ways.items():
-                    found[name][size].append(timed(lambda way=way, of=of: way(of))[0])
+                    taken[name][size].append(timed(lambda way=way, of=of: way(of))[0])
         return {
             "items": n,
             "build_seconds": {"exact": round(plain, 2), "usearch": round(seconds, 2)},
@@ -102,20 +90,20 @@ def measure(n, rounds):
             "recall_at_build": graph["recall"],
             "recall": round(float(np.mean([len(a & b) / len(a) for a, b in hits])), 4),
             "bytes": {k: sum(p.stat().st_size for p in index.path.glob(f"*.{k}")) for k in ("npy", "graph", "parquet")},
-            "milliseconds_1": {name: round(1e3 * statistics.median(s[1]), 3) for name, s in found.items()},
-            "milliseconds_100": {name: round(1e3 * statistics.median(s[100]), 2) for name, s in found.items()},
+            "milliseconds_1": {name: round(1e3 * statistics.median(s[1]), 3) for name, s in taken.items()},
+            "milliseconds_100": {name: round(1e3 * statistics.median(s[100]), 2) for name, s in taken.items()},
         }
 
 
 def opening(n, backend, runs=5):
     """Seconds of `Index.open` in fresh processes, its files in the cache of the system."""
     with tempfile.TemporaryDirectory() as folder:
-        seconds = built(Path(folder) / "i", n, backend)[1]
+        seconds, _ = built(Path(folder) / "i", n, backend)
         done = [
             subprocess.run([sys.executable, "-c", OPENING, f"{folder}/i"], capture_output=True, text=True, check=True)
             for _ in range(runs)
         ]
-        first = timed(lambda: Index.open(f"{folder}/i").search(drawn(1, 2)))[0]
+        first, _ = timed(lambda: Index.open(f"{folder}/i").search(drawn(1, 2)))
         opened = [float(d.stdout.split()[0]) for d in done]
         return {
             "items": n,
@@ -129,37 +117,26 @@ def opening(n, backend, runs=5):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = report.options(__doc__, rounds=15)
     parser.add_argument("--items", type=int, nargs="+", default=[1000, 3000, 10_000, 30_000, 100_000, 300_000])
     parser.add_argument("--open", type=int, default=1_000_000, help="items of the index that is opened")
-    parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--out", type=Path)
     options = parser.parse_args()
-    load = round(os.getloadavg()[0], 2)
-    report = {"runs": []}
+    found = {"runs": []}
     for n in options.items:
-        report["runs"].append(measure(n, options.rounds))
-        print(json.dumps(report["runs"][-1]), flush=True)
+        found["runs"].append(measure(n, options.rounds))
+        print(json.dumps(found["runs"][-1]), flush=True)
     ahead = [
         r["items"]
-        for r in report["runs"]
+        for r in found["runs"]
         if r["recall"] >= 0.99 and 2 * r["milliseconds_1"]["usearch"] <= r["milliseconds_1"]["exact"]
     ]
-    report["crossover"] = min(ahead, default=None)
-    report["opening"] = [opening(options.open, backend) for backend in ("exact", "usearch")] if options.open else []
-    report |= {
+    found["crossover"] = min(ahead, default=None)
+    found["opening"] = [opening(options.open, backend) for backend in ("exact", "usearch")] if options.open else []
+    found |= {
         "dim": DIM,
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "load_before": load,
-        "machine": machine(),
-        "threads": os.environ.get("OMP_NUM_THREADS", "all"),
-        "versions": {"python": platform.python_version(), "numpy": np.__version__, "usearch": usearch.__version__},
+        **report.surroundings("usearch"),
     }
-    text = json.dumps(report, indent=1)
-    print(text)
-    if options.out:
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(text + "\n")
+    report.publish(found, options.out)
 
 
 if __name__ == "__main__":

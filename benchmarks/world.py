@@ -7,16 +7,12 @@ Every figure is of one process on one core, drawing a new scene each time, at `-
 to an idle one. `median_by_processor_time` leaves out the time that other work had the core.
 """
 
-import argparse
-import json
 import os
-import platform
 import statistics
 import time
 import tracemalloc
-from pathlib import Path
 
-import numpy as np
+import report
 
 from isthmus.data import world
 from isthmus.data.world.geometry import trace
@@ -59,16 +55,13 @@ def memory(scenes):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = report.options(__doc__, rounds=7)
     parser.add_argument("--scenes", type=int, default=200)
     parser.add_argument("--size", type=int, default=64)
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-    load = round(os.getloadavg()[0], 2)  # of other work, which shares the cores with ours
-    report = {
+    found = {
         "scenes_per_second": {
             name: {**figures(names, options.scenes, options.size, options.rounds), "wanted": WANTED[name]}
             for name, names in SETS.items()
@@ -80,16 +73,9 @@ def main():
         "bytes_streaming": {str(n): memory(n) for n in (100, 1000, 3000)},
         "size": options.size,
         "scenes": options.scenes,
-        "load_before": load,
-        "machine": platform.machine(),
-        "threads": os.environ.get("OMP_NUM_THREADS", "all"),
-        "versions": {"python": platform.python_version(), "numpy": np.__version__},
+        **report.surroundings(),
     }
-    text = json.dumps(report, indent=1)
-    print(text)
-    if options.out:
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(text + "\n")
+    report.publish(found, options.out)
 
 
 if __name__ == "__main__":

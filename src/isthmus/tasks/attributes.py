@@ -48,7 +48,8 @@ class Attributes:
     def prompts(self, language: str = "en") -> dict[str, list[str]]:
         """Return a text for every value of every attribute, such as ``a red object``."""
         return {
-            name: [noun_phrase(_said(name, value), language) for value in values] for name, values in ATTRIBUTES.items()
+            name: [noun_phrase(Mention.of(name, value), language) for value in values]
+            for name, values in ATTRIBUTES.items()
         }
 
 
@@ -111,10 +112,6 @@ def _held(seed: int) -> frozenset[tuple[str, str]]:
     pairs = [(shape, colour) for shape in SHAPES for colour in COLOURS]
     order = generator(seed, "held combinations").permutation(len(pairs))
     return frozenset(pairs[i] for i in order[:HELD])
-
-
-def _said(name: str, value: str) -> Mention:
-    return Mention(**{name: value})  # type: ignore[arg-type]  # a str, for one of the attributes
 
 
 TASK = Task(

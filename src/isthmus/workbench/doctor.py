@@ -69,7 +69,8 @@ def _version(package: str) -> str | None:
 
 def _numbers(release: str) -> tuple[int, ...]:
     """Return the leading numbers of a version: (1, 26, 4) of 1.26.4rc1."""
-    return tuple(int(n) for n in re.match(r"[0-9.]*", release)[0].split(".") if n)  # type: ignore[index]
+    leading = re.split(r"[^0-9.]", release, maxsplit=1)[0]
+    return tuple(int(n) for n in leading.split(".") if n)
 
 
 def _torchvision() -> dict[str, Any]:

@@ -24,6 +24,12 @@ class Mention:
     count: int = 1
     person: Figure | None = None
 
+    @staticmethod
+    def of(name: str, value: str) -> "Mention":
+        """Return the description that gives one attribute alone: `of("colour", "red")` is "a red thing"."""
+        said = {name: value}
+        return Mention(said.get("shape"), said.get("colour"), said.get("size"), said.get("material"))
+
     def fits(self, one: Entity) -> bool:
         """Whether the description is true of an entity."""
         if isinstance(one, Figure) or self.person is not None:

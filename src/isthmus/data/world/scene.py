@@ -209,11 +209,9 @@ class Scene:
             counts[one.kind] = counts.get(one.kind, 0) + 1
         return counts
 
-    def with_object(self, i: int, **changes: str | float) -> "Scene":
-        """Return the scene with object `i` changed."""
-        objects = list(self.objects)
-        objects[i] = replace(objects[i], **changes)  # type: ignore[arg-type]
-        return replace(self, objects=tuple(objects))
+    def with_object(self, i: int, one: Object) -> "Scene":
+        """Return the scene with `one` in the place of object `i`."""
+        return replace(self, objects=(*self.objects[:i], one, *self.objects[i + 1 :]))
 
     def generator(self, *purpose: str | int) -> np.random.Generator:
         """Return the random generator of this scene for a purpose; a renderer that draws has its own."""

@@ -59,7 +59,8 @@ class Look:
         """Return a look between this and another."""
 
         def mix(a: Rgb, b: Rgb) -> Rgb:
-            return tuple(x + share * (y - x) for x, y in zip(a, b, strict=True))  # type: ignore[return-value]
+            red, green, blue = (x + share * (y - x) for x, y in zip(a, b, strict=True))
+            return red, green, blue
 
         return Look(
             mix(self.light, other.light),

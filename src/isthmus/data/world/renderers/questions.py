@@ -96,7 +96,7 @@ def _count(scene: Scene, kind: str, language: str, rng: np.random.Generator) -> 
     value = ATTRIBUTES[name][int(rng.integers(len(ATTRIBUTES[name])))]
     if scene.objects and rng.random() < 0.75:
         value = getattr(scene.objects[int(rng.integers(len(scene.objects)))], name)
-    said = Mention(**{name: value})  # type: ignore[arg-type]  # a str, for one of the attributes
+    said = Mention.of(name, value)
     n = len(matching(scene, said))
     plural = noun_phrase(replace(said, count=2), language, article=False)
     text = WORDING[language][kind].format(plural=plural)

@@ -94,10 +94,12 @@ def _next(scene: Scene, rng: np.random.Generator, before: Step | None) -> tuple[
     for k in rng.permutation(len(CHANGES)).tolist():
         change = CHANGES[k]
         if change == "appears":
-            kind = tuple(str(known[int(rng.integers(len(known)))]) for known in (SHAPES, COLOURS, SIZES, MATERIALS))
-            place = room(scene, kind[2], rng)
+            shape, colour, size, material = (
+                str(known[int(rng.integers(len(known)))]) for known in (SHAPES, COLOURS, SIZES, MATERIALS)
+            )
+            place = room(scene, size, rng)
             if place is not None and len(scene.objects) < MAX_OBJECTS:
-                new = Object(*kind, *place)  # type: ignore[call-arg, arg-type]
+                new = Object(shape, colour, size, material, *place)
                 if not any(mention(new).fits(one) for one in scene.objects):
                     return replace(scene, objects=(*scene.objects, new)), Step(change, len(scene.objects))
             continue
@@ -121,11 +123,11 @@ def _changed(scene: Scene, i: int, change: str, rng: np.random.Generator) -> Sce
         return None if carries or alone else replace(scene, objects=scene.objects[:i] + scene.objects[i + 1 :])
     if change == "recoloured":
         colour = COLOURS[int(rng.integers(len(COLOURS)))]
-        return None if colour == one.colour else scene.with_object(i, colour=colour)
+        return None if colour == one.colour else scene.with_object(i, replace(one, colour=colour))
     place = None if carries else room(scene, one.size, rng)
     if place is None:
         return None
-    after = scene.with_object(i, x=place[0], y=place[1], z=0.0)
+    after = scene.with_object(i, replace(one, x=place[0], y=place[1], z=0.0))
     return after if _where(after, i, "en") else None
 
 
