@@ -1,9 +1,7 @@
 import json
-import os
 import subprocess
 import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +12,7 @@ from isthmus.core.errors import BadInput, NotFound, WrongFingerprint
 from isthmus.core.roles import Tokens
 from isthmus.space import Map, Space
 from tests.maps import head, token_map, tokens, vectors
+from tests.stopping import stopped
 from tests.store.rows import fingerprint
 
 
@@ -116,34 +115,11 @@ def test_saving_replaces_at_once(tmp_path, monkeypatch):
     """Stop at every step of replacing a space by another: the folder holds the one or the other, whole."""
     old, new = two_way(), Space({"text": head(5)}, {"name": "new"})
 
-    class Killed(BaseException):
-        pass
-
     seen = []
     for stop in range(100):
         path = tmp_path / f"{stop}"
         old.save(path)
-        count = 0
-
-        def tick(call, *arguments, stop=stop):
-            nonlocal count
-            if count == stop:
-                raise Killed
-            count += 1
-            return call(*arguments)
-
-        calls = Path.replace, os.fsync, Path.unlink
-        with monkeypatch.context() as patch:
-            patch.setattr(Path, "replace", lambda self, to, t=tick, call=calls[0]: t(call, self, to))
-            patch.setattr(os, "fsync", lambda fd, t=tick, call=calls[1]: t(call, fd))
-            patch.setattr(
-                Path, "unlink", lambda self, missing_ok=False, t=tick, call=calls[2]: t(call, self, missing_ok)
-            )
-            try:
-                new.save(path)
-                killed = False
-            except Killed:
-                killed = True
+        killed = stopped(monkeypatch, stop, new.save, path)
         seen.append(Space.load(path).digest)
         new.save(path)
         assert Space.load(path).digest == new.digest

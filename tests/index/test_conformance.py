@@ -7,37 +7,15 @@ import numpy as np
 import pytest
 
 from isthmus.core.errors import BadInput, NotFound, WrongFingerprint
-from isthmus.index.backends import AUTO, BACKENDS
+from isthmus.index.backends import AUTO
 from isthmus.index.index import Index
 from isthmus.store.rows import Vectors
-from tests import require
 from tests.store.rows import fingerprint
 
+from .entries import keys, made
 from .test_index import WIDTHS, edit, queries, space
 
 DIM = 4
-KINDS = ("animals", "plants", "stones")
-
-
-@pytest.fixture(params=sorted(BACKENDS))
-def backend(request):
-    found = BACKENDS[request.param]
-    if found is not None:
-        require.module(found.package, found.extra)
-    return request.param
-
-
-def made(keys, modality="image", seed=0, **changes):
-    """Vectors of an encoder, with fields to filter by."""
-    of = fingerprint(WIDTHS[modality], modality=modality, **changes)
-    rng = np.random.default_rng([seed, *map(ord, modality)])
-    meta = [{"kind": KINDS[int(k[1:]) % 3], "year": str(1990 + int(k[1:]) % 40)} for k in keys]
-    texts = [f"thing {k}" for k in keys] if modality == "text" else [None] * len(keys)
-    return Vectors.of(rng.standard_normal((len(keys), of.dim)), of, keys=keys, meta=meta, texts=texts)
-
-
-def keys(start, stop):
-    return [f"k{i}" for i in range(start, stop)]
 
 
 @dataclass

@@ -1,10 +1,8 @@
 import doctest
 import json
-import os
 import subprocess
 import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +14,7 @@ from isthmus.index import index as module
 from isthmus.index.index import Hit, Index
 from isthmus.space import Map, Space
 from isthmus.store.rows import Vectors
+from tests.stopping import stopped
 from tests.store.rows import fingerprint
 from tests.test_space import Lengths
 
@@ -315,36 +314,12 @@ def test_files_that_are_damaged(index):
 
 def test_building_replaces_at_once(tmp_path, monkeypatch):
     """Stop at every step of replacing an index by another: the folder holds the one or the other, whole."""
-
-    class Killed(BaseException):
-        pass
-
     old, new = space(0), space(1)
     seen = []
     for stop in range(200):
         path = tmp_path / f"{stop}"
         Index.build(path, space=old, entries=entries(3))
-        count = 0
-
-        def tick(call, *arguments, stop=stop):
-            nonlocal count
-            if count == stop:
-                raise Killed
-            count += 1
-            return call(*arguments)
-
-        calls = Path.replace, os.fsync, Path.unlink
-        with monkeypatch.context() as patch:
-            patch.setattr(Path, "replace", lambda self, to, t=tick, call=calls[0]: t(call, self, to))
-            patch.setattr(os, "fsync", lambda fd, t=tick, call=calls[1]: t(call, fd))
-            patch.setattr(
-                Path, "unlink", lambda self, missing_ok=False, t=tick, call=calls[2]: t(call, self, missing_ok)
-            )
-            try:
-                Index.build(path, space=new, entries=entries(4, seed=1))
-                killed = False
-            except Killed:
-                killed = True
+        killed = stopped(monkeypatch, stop, Index.build, path, space=new, entries=entries(4, seed=1))
         opened = Index.open(path)
         assert opened.verify() == {}
         assert len(opened) == {old.digest: 6, new.digest: 8}[opened.space.digest]

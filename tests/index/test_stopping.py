@@ -15,9 +15,10 @@ import pytest
 from isthmus.core.errors import BadInput
 from isthmus.index.index import Index
 from isthmus.store.disk import locked
+from tests.stopping import stopped
 
+from .entries import keys, made
 from .slow_writer import ROWS, state
-from .test_conformance import backend, keys, made  # noqa: F401
 from .test_index import queries, space
 
 ROOT = Path(__file__).parents[2]
@@ -29,7 +30,7 @@ def states(index):
 
 @pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="signals are those of POSIX")
-def test_kill_minus_nine(tmp_path, backend):  # noqa: F811
+def test_kill_minus_nine(tmp_path, backend):
     """Killed at six odd moments of writing: all items are of one state, the last one that was reported or the next."""
     path, log = tmp_path / "index", tmp_path / "log"
     log.touch()
@@ -62,10 +63,6 @@ def clean(path):
     return all(p.name in ("index.json", "writer.lock") or f'"{p.name}"' in text for p in path.iterdir())
 
 
-class Killed(BaseException):
-    pass
-
-
 CHANGES = {
     "add": lambda index: index.add({"image": made(keys(40, 44)), "text": made(keys(40, 43), "text")}),
     "upsert": lambda index: index.upsert({"image": made(keys(0, 3), seed=1)}),
@@ -75,7 +72,7 @@ CHANGES = {
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_stopped_at_every_step(tmp_path, monkeypatch, change, backend):  # noqa: F811
+def test_stopped_at_every_step(tmp_path, monkeypatch, change, backend):
     """Stop before each rename, flush and removal of a change: what is there is whole, and the next change goes on."""
 
     entries = {m: made(keys(0, 20), m) for m in ("image", "text")}
@@ -98,27 +95,7 @@ def test_stopped_at_every_step(tmp_path, monkeypatch, change, backend):  # noqa:
     seen = []
     for stop in range(200):
         index = fresh(tmp_path / str(stop))
-        count = 0
-
-        def tick(call, *arguments, stop=stop):
-            nonlocal count
-            if count == stop:
-                raise Killed
-            count += 1
-            return call(*arguments)
-
-        calls = Path.replace, os.fsync, Path.unlink
-        killed = False
-        with monkeypatch.context() as patch:
-            patch.setattr(Path, "replace", lambda self, to, t=tick, call=calls[0]: t(call, self, to))
-            patch.setattr(os, "fsync", lambda fd, t=tick, call=calls[1]: t(call, fd))
-            patch.setattr(
-                Path, "unlink", lambda self, missing_ok=False, t=tick, call=calls[2]: t(call, self, missing_ok)
-            )
-            try:
-                CHANGES[change](index)
-            except Killed:
-                killed = True
+        killed = stopped(monkeypatch, stop, CHANGES[change], index)
         opened = Index.open(index.path)
         assert opened.verify() == {}
         found = content(opened)
