@@ -51,7 +51,7 @@ def vit_small():
 
 
 RUNS = [
-    ("image", lambda: encoders.load("efficientnet_lite0", "image"), pictures, 256),
+    ("image", lambda: encoders.load("efficientnet_lite0", "image"), pictures, 768),
     ("image", vit_small, pictures, 128),
     ("text", lambda: encoders.load("e5_small", "text"), texts, 128),
 ]
