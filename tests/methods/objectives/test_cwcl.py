@@ -285,7 +285,7 @@ def test_windows_and_bytes():
         (lambda: cwcl_loss(P, Q, R, weighted="sideways"), "'sideways'"),
         (lambda: cwcl_loss(P, Q, R, 0.0), "must be positive"),
         (lambda: cwcl_loss(P, Q, R, weight_fn=same_label), r"labels \(m,\)"),
-        (lambda: cwcl_loss(P, Q, R, weight_fn=lambda r, rows: torch.ones(2, 2)), "targets have shape"),
+        (lambda: cwcl_loss(P, Q, R, weight_fn=lambda r, rows: torch.ones(2, 2)), "targets of shape"),
         (lambda: sharpened(0), "must be positive"),
         (lambda: nearest(0), "at least 1"),
         (lambda: effective_positives(torch.zeros(2, 2)), "one above 0 a row"),
