@@ -11,12 +11,12 @@ from isthmus.methods.objectives.one_to_k import (
     RECIPES,
     Head,
     Training,
-    distinct,
     emoji_names,
     fit_languages,
     m2m100,
     mean_rank_variance,
     translated,
+    unrepeated,
 )
 from isthmus.metrics.retrieval import retrieval_ranks
 
@@ -158,7 +158,7 @@ def test_translation_fills_what_is_missing():
     assert texts.tolist() == [["cat", "Katze"], ["dog", "de:dog"], ["en:chien", "de:chien"]]
     assert written.tolist() == [[False, False], [False, True], [True, True]]
     assert sorted(asked) == [(("chien",), "fr", "de"), (("chien",), "fr", "en"), (("dog",), "en", "de")]
-    assert distinct(np.array([["Taxi", "taxi", "такси"]])).tolist() == [[True, False, True]]
+    assert unrepeated(np.array([["Taxi", "taxi", "такси"]])).tolist() == [[True, False, True]]
 
 
 def test_names_of_emoji_are_translated_offline():

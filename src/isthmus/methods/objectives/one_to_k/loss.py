@@ -120,5 +120,5 @@ class OneToK(nn.Module):
         loss = one_to_k_loss(
             v, t.flatten(0, 1), len(self.many), 1 / scale, balance=self.balance, present=present, tile=self.tile
         )
-        counts = present.sum(1)
+        counts = present.sum(1).to(loss.dtype)
         return {"loss": loss, "tau": 1 / scale, "floor": counts[counts > 0].log().mean() / 2}

@@ -7,7 +7,7 @@ import numpy as np
 
 from isthmus.core.errors import BadInput, MissingExtra
 
-__all__ = ["Translate", "distinct", "emoji_names", "m2m100", "translated"]
+__all__ = ["Translate", "emoji_names", "m2m100", "translated", "unrepeated"]
 
 Translate = Callable[[Sequence[str], str, str], list[str]]
 """From texts, their language and another language (ISO 639-1) to the same texts there."""
@@ -19,7 +19,7 @@ def translated(
     """Return the texts (n, K) of captions {language: text}, and (n, K) which of them a model wrote.
 
     What a caption has is kept; what it lacks is translated from the first of `languages` that it has, else from any.
-    A text that an item has in two languages letter for letter is in the table twice: `distinct` tells.
+    A text that an item has in two languages letter for letter is in the table twice: `unrepeated` tells.
 
     Raises `BadInput` for a caption without any text, or a translation that does not give one text each.
     """
@@ -47,7 +47,7 @@ def translated(
     return table.astype(str), written
 
 
-def distinct(texts: np.ndarray) -> np.ndarray:
+def unrepeated(texts: np.ndarray) -> np.ndarray:
     """Return (n, K) True where no earlier language of the item says the same, letters in any case.
 
     A name that two languages share would be two positives of one text.
