@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from isthmus.cli import GROUPS
-from isthmus.cli.search import _shares
 from isthmus.workbench import scaffold
 
 from .conftest import ENCODERS, isthmus
@@ -49,6 +48,11 @@ def calls(made, methods, scores, tmp_path):
         "index": ((made.store, "--space", made.space, "--out", out / "index"), "12 image, 12 text", "fingerprints"),
         "search": ((made.index, "colour 9 9 9", "-k", "3"), "3 nearest.*1 .*2 .*3 .*image.*file:c", None),
         "search --image": ((made.index, "--image", made.pictures / "c01.png"), "10 nearest.*text.*colour", None),
+        "search --minus": (
+            (made.index, "colour 9 9 9", "--image", made.pictures / "c01.png", "--minus", "colour 1 1 1", "-k", "2"),
+            r"2 nearest to .*c01.png \+ .colour 9 9.*− .colour.*1 .*image",
+            None,
+        ),
         "search --where": (
             (made.index, "colour 9 9 9", "--where", "key in ['c01.png', 'c02.png']", "--exact"),
             "2 nearest.*file:c0[12]",
@@ -110,6 +114,7 @@ VERBS = [
         "index",
         "search",
         "search --image",
+        "search --minus",
         "search --where",
         "search --quota",
         "index --update",
@@ -243,5 +248,3 @@ def test_any_encoding_of_the_output_will_do(made, more):
 def test_hits_of_several_modalities_take_turns(made):
     asked = ("search", made.index, "colour 9 9 9", "--quota", "image=2", "--quota", "text=1", "--json")
     assert [hit["modality"] for hit in isthmus(*asked).json] == ["image", "text", "image"]
-    assert _shares(["image", "speech", "text"], 10) == {"image": 4, "speech": 3, "text": 3}
-    assert _shares(["image", "text"], 1) == {"image": 1, "text": 1}

@@ -8,13 +8,11 @@ import pytest
 
 from isthmus.core.errors import BadInput, NotFound
 from isthmus.data.records import Record, text_record
-from isthmus.index.index import Index
 from isthmus.space import Map, Space
 from isthmus.store.store import Store
 from isthmus.workbench import search
-from isthmus.workbench.search import build_index, left_out, place, query, update_index
+from isthmus.workbench.search import build_index, left_out, place, update_index
 from isthmus.workbench.status import status
-from tests.data.made import recording
 from tests.store.rows import fingerprint
 
 DIM = 4
@@ -118,24 +116,6 @@ def test_places():
     assert place("file:talk.mp4#t=3725.25") == ("file:talk.mp4", "62:05.25")
     assert place("file:a#b.png") == ("file:a#b.png", "")
     assert place("c#=1.png") == ("c#=1.png", "")
-
-
-def test_queries(world, tmp_path):
-    store, space = world
-    index = build_index(store, space=space, out=tmp_path / "i")
-    assert query(index, text="a cat") == ("text", "a cat")
-    for wrong in ({}, {"text": "a", "image": "b.png"}, {"image": "b.png", "sound": "c.wav"}):
-        with pytest.raises(BadInput, match="either a text or --image FILE or --sound FILE"):
-            query(index, **wrong)
-    with pytest.raises(BadInput, match="cannot be searched with a recording: its space maps image, text"):
-        query(index, sound=tmp_path / "a.wav")
-    heard = Space({**space.maps, "speech": Map([], {}, fingerprint(DIM, modality="speech"))})
-    listening = Index.build(tmp_path / "s", space=heard, entries={"text": store.vectors("text")})
-    with pytest.raises(BadInput, match=r"a.wav: the recording cannot be read"):
-        query(listening, sound=tmp_path / "a.wav")
-    recording(tmp_path / "b.wav")
-    name, sound = query(listening, sound=tmp_path / "b.wav")
-    assert name == "speech" and sound["sampling_rate"] > 0
 
 
 def test_status(world, tmp_path):

@@ -36,7 +36,10 @@ GROUPS = {
         ),
         "align": ("isthmus.cli.loop:align", "Fit one map a modality from the items of a store: a space."),
         "index": ("isthmus.cli.search:index", "Map the vectors of a store through a space and make them searchable."),
-        "search": ("isthmus.cli.search:search", "Search an index with a text, a picture or a recording."),
+        "search": (
+            "isthmus.cli.search:search",
+            "Search an index with a text, a picture, a recording, or several of them.",
+        ),
         "space": ("isthmus.cli.space:app", "The default space: build it, show how good it is."),
         "evaluate": (
             "isthmus.cli.loop:evaluate",

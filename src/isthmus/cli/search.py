@@ -1,10 +1,8 @@
 """`isthmus index` and `isthmus search`."""
 
 import shlex
-from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 
@@ -12,9 +10,6 @@ from isthmus.cli import console
 from isthmus.cli.console import Common, common
 from isthmus.cli.health import spoken
 from isthmus.core.errors import BadInput
-
-if TYPE_CHECKING:
-    from isthmus.index.hit import Hit
 
 __all__ = ["index", "search"]
 
@@ -83,6 +78,7 @@ def search(
     *,
     image: Path | None = None,
     sound: Path | None = None,
+    minus: Annotated[list[str] | None, Repeated] = None,
     k: Annotated[int | None, Parameter(alias="-k")] = None,
     modality: str | None = None,
     where: str | None = None,
@@ -91,7 +87,10 @@ def search(
     exact: Annotated[bool, Switch] = False,
     options: Common = common,
 ) -> None:
-    """Search an index with a text, a picture or a recording.
+    """Search an index with a text, a picture, a recording, or several of them.
+
+    A picture and a text together look for pictures like it of which the text is true ("at night"); `--minus` takes
+    something away ("people").
 
     Where hits may be of several modalities each gets its share of the places, the best of each first: scores of
     different modalities do not compare.
@@ -99,8 +98,9 @@ def search(
     Args:
         index: Folder of the index.
         text: What to look for.
-        image: A picture to look for, instead of a text.
-        sound: A recording to look for, instead of a text.
+        image: A picture to look for, or pictures like it.
+        sound: A recording to look for, or recordings like it.
+        minus: A text of what is not wanted; repeat for more.
         k: How many hits; 10, or all that the quotas allow.
         modality: Only hits of this modality, or of several, such as image,speech; else the other one of two, or all.
         where: Only items that a filter fits, such as "category == 'animals' and year > 2000".
@@ -110,31 +110,24 @@ def search(
         options: Device, batch size, seed, JSON.
     """
     from isthmus.index.index import Index
-    from isthmus.workbench.search import check_correction, place, query
+    from isthmus.workbench.ask import ask, question
+    from isthmus.workbench.search import check_correction, place
 
     opened = Index.open(index)
-    if k is not None and k < 1:
-        raise BadInput(f"k must be at least 1, got {k}")
     if correct is not None:
         check_correction(opened, correct)
     limits = {m: _number(m, n) for m, n in console.assignments("--quota", quota or []).items()} or None
-    asked, item = query(opened, text=text, image=image, sound=sound)
-    others = [m for m in opened.modalities if m != asked]
-    wanted = [m.strip() for m in modality.split(",")] if modality else others if len(others) == 1 else None
-    if limits is None and wanted is None and len(others) > 1:
-        limits = _shares(opened.modalities, k or 10)
-    found = opened.search_items(
-        asked,
-        [item],
-        k=None if limits else k,
-        modality=None if limits and not modality else wanted,
+    hits = ask(
+        opened,
+        question(opened, text=text, image=image, sound=sound, minus=minus or ()),
+        k=k,
+        modality=[m.strip() for m in modality.split(",")] if modality else None,
         where=where,
         quota=limits,
         corrected=correct != "none",
         exact=exact,
         device=options.device,
-    )[0]
-    hits = _in_turns(found)[:k] if limits else found
+    )
     if options.json:
         console.emit([hit.to_json() for hit in hits])
         return
@@ -148,22 +141,9 @@ def search(
         columns, rows = [c for c in columns if c != "at"], [(*row[:4], row[5]) for row in rows]
     if where is not None and not hits:
         console.note("no item fits the filter")
-    console.table(f"{len(hits)} nearest to {repr(text) if text is not None else image or sound}", columns, rows)
-
-
-def _shares(modalities: Sequence[str], k: int) -> dict[str, int]:
-    """Return how many of k hits are of each modality: as many of all, the first ones one more where it does not go."""
-    return {m: max(1, k // len(modalities) + (i < k % len(modalities))) for i, m in enumerate(modalities)}
-
-
-def _in_turns(hits: Sequence["Hit"]) -> list["Hit"]:
-    """Return the best hit of each modality first, then the second best of each."""
-    turns: Counter[str] = Counter()
-    placed = []
-    for hit in hits:
-        turns[hit.modality] += 1
-        placed.append((turns[hit.modality], hit.modality, hit))
-    return [hit for *_, hit in sorted(placed, key=lambda entry: entry[:2])]
+    parts = [str(file) for file in (image, sound) if file] + ([] if text is None else [repr(text)])
+    said = " + ".join(parts) + "".join(f" − {word!r}" for word in minus or ())
+    console.table(f"{len(hits)} nearest to {said}", columns, rows)
 
 
 def _number(modality: str, value: str) -> int:

@@ -173,9 +173,9 @@ class Index:
         Raises `NotFound` for an unknown modality or field, `BadInput` for queries that are not (q, d) finite numbers, a
         k or quota below 1, or a filter that cannot be read or compares with a value of another type.
         """
-        most = self._most(k, modality, quota)
+        most, k = self._limits(k, modality, quota)
         wanted = None if where is None else self._matching(parse(where))
-        return self._found(queries, most, wanted, k or (K if quota is None else sum(most.values())), corrected, exact)
+        return self._found(queries, most, wanted, k, corrected, exact)
 
     def search_items(
         self,
@@ -196,10 +196,10 @@ class Index:
 
         The space of the index encodes them as `Space.encode` does, with the same errors; the rest as in `search`.
         """
-        most = self._most(k, modality, quota)  # what cannot be searched is refused before an encoder is loaded
+        most, k = self._limits(k, modality, quota)  # what cannot be searched is refused before an encoder is loaded
         wanted = None if where is None else self._matching(parse(where))
         queries = self.space.encode(asked, items, encoder=encoder, device=device)
-        return self._found(queries, most, wanted, k or (K if quota is None else sum(most.values())), corrected, exact)
+        return self._found(queries, most, wanted, k, corrected, exact)
 
     def add(
         self, entries: Mapping[str, Vectors], *, bias: Mapping[str, Any] | None = None, progress: Progress = silent
@@ -322,14 +322,18 @@ class Index:
             raise NotFound.named("modality", modality, self._shelves, f"in {self.path}")
         return self._segments[modality]
 
-    def _most(
+    def _limits(
         self, k: int | None, modality: str | Collection[str] | None, quota: Mapping[str, int] | None
-    ) -> dict[str, int]:
-        """Return how many hits of each modality a search gives at most, in the order of modalities."""
+    ) -> tuple[dict[str, int], int]:
+        """Return how many hits a search gives at most: of each modality, in their order, and in all.
+
+        In all it is `k`, without one all that a quota allows, and K where there is neither.
+        """
         if quota is not None and modality is not None:
             raise BadInput("a search takes either modality or quota, which names the modalities already")
         if quota is not None and not quota:
             raise BadInput("quota is empty: name a modality and how many hits of it, such as {'image': 5}")
+        whole = K if quota is None else None
         if quota is None:
             names = self.modalities if modality is None else [modality] if isinstance(modality, str) else modality
             quota = dict.fromkeys(sorted(set(names)), K if k is None else k)
@@ -339,7 +343,8 @@ class Index:
                 raise BadInput(f"{what} must be at least 1, got {limit!r}")
         for name in quota:
             self._of(name)
-        return {name: min(int(quota[name]), sum(len(s) for s in self._segments[name])) for name in sorted(quota)}
+        most = {name: min(int(quota[name]), sum(len(s) for s in self._segments[name])) for name in sorted(quota)}
+        return most, k or whole or sum(most.values())
 
     def _matching(self, wanted: Filter) -> dict[str, list[np.ndarray]]:
         """Return {modality: rows of each segment} that a filter fits and that are alive."""

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -19,10 +18,8 @@ from isthmus.workbench.correct import Items, corrections, corrector, trained_key
 from isthmus.workbench.sides import in_space
 from isthmus.workbench.spaces import opened
 
-__all__ = ["build_index", "check_correction", "left_out", "place", "query", "update_index"]
+__all__ = ["build_index", "check_correction", "left_out", "place", "update_index"]
 
-RECORDINGS = ("speech", "sound", "audio")
-"""What recordings may be called; a query is of the first of them that a space maps."""
 SAME = 1e-5
 """How far apart vectors in a space may be that were computed from the same ones."""
 PLACE = re.compile(r"#(\w+=[^&=#]+(?:&\w+=[^&=#]+)*)$")
@@ -119,31 +116,6 @@ def left_out(store: Store | str | Path, space: Space) -> dict[str, str]:
         for m in store.modalities()
         if m not in space.maps
     }
-
-
-def query(
-    index: Index, *, text: str | None = None, image: str | Path | None = None, sound: str | Path | None = None
-) -> tuple[str, Any]:
-    """Return what is asked for: its modality, and the text, or the picture or recording read from a file.
-
-    Raises `BadInput` unless exactly one is given, for a file that cannot be read, and where the space of the index maps
-    no recordings.
-    """
-    if sum(given is not None for given in (text, image, sound)) != 1:
-        raise BadInput("search needs either a text or --image FILE or --sound FILE")
-    if image is not None:
-        from isthmus.data.picture import read_picture
-
-        return "image", read_picture(image)
-    if sound is not None:
-        from isthmus.data.sound import read_sound
-
-        heard = [m for m in RECORDINGS if m in index.space.maps]
-        if not heard:
-            maps = ", ".join(index.space.modalities)
-            raise BadInput(f"{index.path} cannot be searched with a recording: its space maps {maps}")
-        return heard[0], read_sound(sound)
-    return "text", text
 
 
 def place(uri: str) -> tuple[str, str]:
