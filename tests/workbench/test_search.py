@@ -1,7 +1,6 @@
 """An index of a store: what goes in, what is left out, and how it is brought up to date."""
 
 import doctest
-import json
 
 import numpy as np
 import pytest
@@ -102,13 +101,19 @@ def test_update(world, tmp_path):
     assert update_index(store, updated)[1] == {"added": 0, "replaced": 0, "removed": 0}
 
 
-def test_update_says_what_it_cannot_do(world, tmp_path):
+def test_update_of_a_corrected_index(world, tmp_path):
     store, space = world
-    index = build_index(store, space=space, out=tmp_path / "i")
-    path = index.path / "index.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"correction": {"image": {"asked": "is"}}}))
-    with pytest.raises(BadInput, match=r"built with a correction.*build it again"):
-        update_index(store, index.path)
+    space = Space(space.maps, {"name": "own", "training": {"keys": keys(*range(20))}})
+    index = build_index(store, space=space, out=tmp_path / "i", correct="is")
+    assert update_index(store, index)[1] == {"added": 0, "replaced": 0, "removed": 0}
+    fill(store, "image", keys(30, 31))
+    updated, changes = update_index(Store.open(store.path), index.path)
+    assert changes == {"added": 2, "replaced": 0, "removed": 0}
+    anew = build_index(Store.open(store.path), space=space, out=tmp_path / "anew", correct="is")
+    assert updated.correction == anew.correction and updated.correction["image"]["asked"] == "is"
+    for m in anew.modalities:
+        np.testing.assert_array_equal(updated.vectors(m), anew.vectors(m))
+        np.testing.assert_array_equal(updated.bias(m), anew.bias(m))
 
 
 def test_places():

@@ -77,13 +77,11 @@ def update_index(
 
     {"added": …, "replaced": …, "removed": …}: items whose vector, or anything said of them, is another now are
     replaced, those that the store has no more are removed, and modalities that the space maps and the store has now are
-    added. Two changes, each of which is made whole or not at all. Raises `BadInput` for an index with a correction,
-    which is a number for all items together.
+    added. Two changes, each of which is made whole or not at all. An index with a correction is built again in one
+    change, with the correction that was asked for, because what is taken off one item depends on all of them.
     """
     store = store if isinstance(store, Store) else Store.open(store)
     index = index if isinstance(index, Index) else Index.open(index)
-    if index.correction:
-        raise BadInput(f"{index.path} was built with a correction, which new items change for all: build it again")
     fresh: dict[str, Vectors] = {}
     changes = {"added": 0, "replaced": 0, "removed": 0}
     gone: list[str] = []
@@ -100,6 +98,14 @@ def update_index(
             changes["replaced"] += int(other.sum())
             if (new | other).any():
                 fresh[m] = vectors.take(new | other)
+    if index.correction:
+        if fresh or gone:
+            changes["removed"] = len(gone)
+            (asked,) = {str(record["asked"]) for record in index.correction.values()}
+            index = build_index(
+                store, out=index.path, space=index.space, correct=asked, backend=index.backend, progress=progress
+            )
+        return index, changes
     if fresh:
         index.upsert(fresh, progress=progress)
     if gone:
