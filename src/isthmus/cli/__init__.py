@@ -35,6 +35,10 @@ GROUPS = {
             "Encode a data set, a folder, a table or tar shards into a store; again, it goes on where it stopped.",
         ),
         "align": ("isthmus.cli.loop:align", "Fit one map a modality from the items of a store: a space."),
+        "train": (
+            "isthmus.cli.train:train",
+            "Train a small dual encoder on data sets, or maps on a store; again, it goes on where it stopped.",
+        ),
         "index": ("isthmus.cli.search:index", "Map the vectors of a store through a space and make them searchable."),
         "search": (
             "isthmus.cli.search:search",

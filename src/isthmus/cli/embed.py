@@ -26,6 +26,7 @@ def embed(
     made_by: Annotated[list[str] | None, Parameter(name="--as", negative="")] = None,
     metadata: Path | None = None,
     every: float | None = None,
+    knob: Annotated[list[str] | None, Repeated] = None,
     repair: Annotated[bool, Parameter(negative="")] = False,
     options: Common = common,
 ) -> int:
@@ -43,6 +44,7 @@ def embed(
             modality with image=NAME.
         metadata: Parquet that names the items of ready-made vectors (default: a folder metadata beside them).
         every: Seconds between two frames of a video (default: 2).
+        knob: Options of a data set, such as max_objects=3 of the world; repeat for more.
         repair: Drop the damaged parts of the store first, so that their vectors are made again.
         options: Device, batch size, seed, JSON.
     """
@@ -50,8 +52,8 @@ def embed(
         if vectors:
             from isthmus.workbench.vectors import take_vectors
 
-            if source is not None or encoder or map or every is not None:
-                raise BadInput("--vectors take the place of a source, --encoder, --map and --every")
+            if source is not None or encoder or map or every is not None or knob:
+                raise BadInput("--vectors take the place of a source, --encoder, --map, --every and --knob")
             given = console.assignments("--vectors", vectors)
             store = take_vectors(given, out=out, encoder=_made_by(made_by), metadata=metadata, progress=progress)
         else:
@@ -64,6 +66,7 @@ def embed(
                 raise BadInput("--as and --metadata go with --vectors")
             how: dict[str, Any] = {"map": console.assignments("--map", map)} if map else {}
             how |= {} if every is None else {"every": every}
+            how |= data.options(console.assignments("--knob", knob or []))
             store = run(
                 data.load(source, **how) if how else source,
                 encoders=None if encoder is None else console.assignments("--encoder", encoder),

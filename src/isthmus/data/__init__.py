@@ -7,6 +7,8 @@ without importing the file.
 
 import functools
 import importlib
+import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +20,7 @@ from isthmus.data.records import DataSet, Record
 if TYPE_CHECKING:
     import PIL.Image
 
-__all__ = ["DataCard", "DataSet", "Record", "card", "cards", "load", "names", "open_uri", "sheet"]
+__all__ = ["DataCard", "DataSet", "Record", "card", "cards", "load", "names", "open_uri", "options", "sheet"]
 
 
 def cards() -> dict[str, DataCard]:
@@ -70,6 +72,18 @@ def load(source: str | Path, **options: Any) -> DataSet:
             raise
         raise BadInput(f"data set {source}: {error}") from error
     return dataset
+
+
+def options(given: Mapping[str, str]) -> dict[str, Any]:
+    """Return the options of `load` that texts write: numbers, truth values and lists as in JSON, all else as it is."""
+
+    def read(text: str) -> Any:
+        try:
+            return json.loads(text)
+        except ValueError:
+            return text
+
+    return {name: read(text) for name, text in given.items()}
 
 
 def _kind(path: Path) -> str:

@@ -1,9 +1,10 @@
 """Adapters to pretrained encoders: an item in, a vector with a fingerprint out.
 
 An encoder is an object with `modality`, `fingerprint` and ``encode(modality, items) -> (n, d)``; one that also has
-``tokens(modality, items) -> Tokens`` gives a sequence of vectors for every item. Every file of this folder that holds
-`NAMES` offers ``load(name, modality, device=…)`` for them; the names are read without importing the file. `wrap`
-makes an encoder of any callable. A file with a `PREFIX` offers every model of a hub, ``PREFIX`` and the model's name.
+``tokens(modality, items) -> Tokens`` gives a sequence of vectors for every item. Every file or package of this folder
+that holds `NAMES` offers ``load(name, modality, device=…)`` for them; the names are read without importing the file.
+`wrap` makes an encoder of any callable. A file with a `PREFIX` offers every model of a hub, ``PREFIX`` and the model's
+name.
 """
 
 import importlib
@@ -53,21 +54,28 @@ class Available:
 def available() -> dict[str, Available]:
     """Return every encoder that has a name, whether its package is installed or not."""
     found = {}
-    for path in sorted(Path(__file__).parent.glob("[!_]*.py")):
+    for file, path in _files():
         for name, package in read_literal(path, "NAMES", {}, default={}).items():
             modalities, extra = read_literal(path, "MODALITIES", {}), read_literal(path, "EXTRA", {})
-            found[name] = Available(name, modalities, extra, package, path.stem)
+            found[name] = Available(name, modalities, extra, package, file)
     return found
+
+
+def _files() -> list[tuple[str, Path]]:
+    """Return the files that may hold encoders, and the packages, each with the name of its module."""
+    here = Path(__file__).parent
+    packages = [(path.parent.name, path) for path in here.glob("[!_]*/__init__.py")]
+    return sorted([*((path.stem, path) for path in here.glob("[!_]*.py")), *packages])
 
 
 def named(name: str) -> Available | None:
     """Return the encoder of a name, also of one that a hub knows (``PREFIX/…``); None for an unknown name."""
     if "/" not in name:
         return available().get(name)
-    for path in sorted(Path(__file__).parent.glob("[!_]*.py")):
+    for file, path in _files():
         if name.startswith(read_literal(path, "PREFIX", {}, default="") or "//"):
             modalities, extra = read_literal(path, "MODALITIES", {}), read_literal(path, "EXTRA", {})
-            return Available(name, modalities, extra, read_literal(path, "PACKAGE", {}), path.stem)
+            return Available(name, modalities, extra, read_literal(path, "PACKAGE", {}), file)
     return None
 
 

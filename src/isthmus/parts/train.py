@@ -1,4 +1,4 @@
-"""The one training loop: AdamW, linear warm-up, cosine decay. It knows no method.
+"""The one training loop: AdamW, linear warm-up, cosine decay, resumable, in mixed precision. It knows no method.
 
 A step takes a batch and returns a dict with "loss"; everything else in the dict is recorded beside it.
 
@@ -14,7 +14,8 @@ import contextlib
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from dataclasses import dataclass
-from typing import TypeVar
+from itertools import islice
+from typing import Literal, TypeVar
 
 import numpy as np
 import torch
@@ -23,8 +24,11 @@ from torch import Tensor
 
 from isthmus.core.errors import BadInput
 from isthmus.core.progress import Progress, silent
+from isthmus.parts.kept import Kept
 
-__all__ = ["ByDomain", "Minibatches", "learning_rate", "synchronise", "train"]
+__all__ = ["ByDomain", "Minibatches", "Precision", "learning_rate", "synchronise", "train"]
+
+Precision = Literal["float32", "bfloat16"]
 
 B = TypeVar("B")
 
@@ -41,6 +45,8 @@ def train(
     clip: float | None = None,
     total: int | None = None,
     stop: Callable[[int], bool] | None = None,
+    precision: Precision = "float32",
+    keep: Kept | None = None,
     progress: Progress = silent,
     stage: str = "train",
 ) -> list[dict[str, float]]:
@@ -50,11 +56,16 @@ def train(
     `final_lr` over the first `warmup` share of the steps, then falls along a cosine to `final_lr`. `total` is
     the number of steps, needed where `batches` has no length. `clip` bounds the norm of the whole gradient.
     `stop` is asked after every step with the steps done and ends the training when it returns True.
+    With `precision` "bfloat16" the step runs under autocast; weights, gradients and optimiser stay in float32.
     The gradients are cleared at the end.
 
+    With `keep` the training is logged and kept in a folder, and goes on from the checkpoint there: the batches that
+    are done are passed over, so they must come in the same order again, and what a step draws must come from a global
+    generator or be decided by its batch. What is returned are the steps of this call, none when all were done.
+
     Raises:
-        BadInput: when there is nothing to train, no batch, an unknown length, or a loss that is not finite
-            (the message names the step).
+        BadInput: when there is nothing to train, no batch, an unknown length, a loss that is not finite (the message
+            names the step), or a checkpoint that cannot be gone on from.
     """
     trained = [p for p in params if p.requires_grad]
     if not trained:
@@ -69,23 +80,35 @@ def train(
     ]
     optimizer = torch.optim.AdamW([g for g in groups if g["params"]], lr=lr, foreach=True)
     history: list[dict[str, float]] = []
-    for done, batch in enumerate(batches):
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(done, total, lr=lr, warmup=warmup, final_lr=final_lr)
-        optimizer.zero_grad(set_to_none=True)
-        reported = step(batch)
-        loss = reported["loss"]
-        if not bool(torch.isfinite(loss)):
-            raise BadInput(f"the loss is {loss.item()} at step {done} of {total}: lower lr={lr:g} or look at the input")
-        loss.backward()
-        if clip is not None:
-            torch.nn.utils.clip_grad_norm_(trained, clip)
-        optimizer.step()
-        history.append({name: float(value.detach()) for name, value in reported.items()})
-        progress(stage, done + 1, total)
-        if stop is not None and stop(done + 1):
-            break
-    if not history:
+    device = trained[0].device.type
+    try:
+        start = 0 if keep is None else keep.begin(optimizer)
+        for done, batch in enumerate(islice(batches, start, None), start):
+            rate = learning_rate(done, total, lr=lr, warmup=warmup, final_lr=final_lr)
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            optimizer.zero_grad(set_to_none=True)
+            with torch.autocast(device, torch.bfloat16, enabled=precision == "bfloat16"):
+                reported = step(batch)
+            loss = reported["loss"]
+            if not bool(torch.isfinite(loss)):
+                raise BadInput(
+                    f"the loss is {loss.item()} at step {done} of {total}: lower lr={lr:g} or look at the input"
+                )
+            loss.backward()
+            if clip is not None:
+                torch.nn.utils.clip_grad_norm_(trained, clip)
+            optimizer.step()
+            history.append({name: float(value.detach()) for name, value in reported.items()})
+            if keep is not None:
+                keep.step(done + 1, total, {**history[-1], "lr": rate}, optimizer)
+            progress(stage, done + 1, total)
+            if stop is not None and stop(done + 1):
+                break
+    finally:
+        if keep is not None:
+            keep.end()
+    if not history and not start:
         raise BadInput("train got no batch")
     optimizer.zero_grad(set_to_none=True)
     return history

@@ -12,12 +12,13 @@ import os
 import shutil
 import socket
 import sys
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
 from isthmus.core.errors import BadInput, NotFound
+from isthmus.core.files import atomic, commit, write_json
 
 if sys.platform == "win32":
     import msvcrt
@@ -43,30 +44,6 @@ HEX8 = "[0-9a-f]" * 8
 """Pattern of the digits in the names that `filed` gives."""
 
 
-@contextlib.contextmanager
-def atomic(path: Path) -> Iterator[Path]:
-    """Give a temporary path to write to; at the end of the block it becomes `path`, on an error nothing does."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        yield partial
-        _commit(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def _commit(partial: Path, path: Path) -> None:
-    """Give a finished file its name, so that content and name survive a power cut."""
-    with partial.open("rb+") as file:
-        os.fsync(file.fileno())
-    partial.replace(path)
-    if os.name == "posix":  # elsewhere a folder cannot be opened
-        descriptor = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-
 def filed(folder: Path, stem: str, ending: str, write: Callable[[Path], object]) -> tuple[str, str]:
     """Let `write` fill a file and name it by its content; return the name, stem-<8 hex digits>ending, and its SHA-256.
 
@@ -78,7 +55,7 @@ def filed(folder: Path, stem: str, ending: str, write: Callable[[Path], object])
         write(partial)
         sha256 = sha256_of(partial)
         name = f"{stem}-{sha256[:8]}{ending}"
-        _commit(partial, folder / name)
+        commit(partial, folder / name)
     finally:
         partial.unlink(missing_ok=True)
     return name, sha256
@@ -108,16 +85,6 @@ def clean(folder: Path, patterns: Collection[str], keep: Collection[str]) -> Non
                 shutil.rmtree(path)
             else:
                 path.unlink(missing_ok=True)
-
-
-def write_json(path: Path, record: Mapping[str, Any]) -> None:
-    """Write a JSON object atomically; `BadInput` for values that JSON cannot hold, NaN among them."""
-    try:
-        text = json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False)
-    except (TypeError, ValueError) as error:
-        raise BadInput(f"{path}: cannot be written as JSON: {error}") from error
-    with atomic(path) as partial:
-        partial.write_text(text + "\n", encoding="utf-8")
 
 
 def read_json(path: Path, *, kind: str, format_version: int) -> dict[str, Any]:
