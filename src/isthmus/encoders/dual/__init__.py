@@ -9,6 +9,14 @@ command from data that packages carry, and read by name afterwards:
 `dual` has a ResNet for pictures, `dual_vit` a ViT, `dual_tiny` is for smoke runs and builds itself in two seconds on
 first use. ``dual/FOLDER`` is a model that was trained into a folder. `open_clip` and other encoders of both modalities
 can stand in its place by name; `DualEncoder` is the module with its parts.
+
+`dual` after its 1,500 steps, one seed: 731 s of one processor core for the steps (1,395 s by the clock, on a machine
+that others kept busy). Between 300 held-out emoji of openmoji, unseen in any style: text to picture R@1 .030 and R@10
+.177, picture to text R@10 .193 (chance .003 and .033). Between 200 unseen scenes of the world: picture to caption R@1
+.295 (chance .005). With their hard negatives a pair is told apart both ways in .016 of the cases after a swap of
+attributes, .006 after a swap of places, .125 after a change of count and .365 after an insertion (chance .167). It
+names the colour of a thing in .84 of the cases (chance .125), in combinations that training did not leave out; shape,
+size and material it names no better than chance. `dual_vit` has not been trained to the end.
 """
 
 import functools
