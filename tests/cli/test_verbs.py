@@ -48,6 +48,11 @@ def calls(made, methods, scores, tmp_path):
         "index": ((made.store, "--space", made.space, "--out", out / "index"), "12 image, 12 text", "fingerprints"),
         "search": ((made.index, "colour 9 9 9", "-k", "3"), "3 nearest.*1 .*2 .*3 .*image.*file:c", None),
         "search --image": ((made.index, "--image", made.pictures / "c01.png"), "10 nearest.*text.*colour", None),
+        "train": (
+            ("dual_tiny", "--set", "steps=3", "--set", "batch=8", "--set", "world.n=24", "--out", out / "trained"),
+            "dual_tiny trained on 24 items of world",
+            "folder",
+        ),
         "search --minus": (
             (made.index, "colour 9 9 9", "--image", made.pictures / "c01.png", "--minus", "colour 1 1 1", "-k", "2"),
             r"2 nearest to .*c01.png \+ .colour 9 9.*− .colour.*1 .*image",
@@ -111,6 +116,7 @@ VERBS = [
         "data show",
         "embed",
         "align",
+        "train",
         "index",
         "search",
         "search --image",
