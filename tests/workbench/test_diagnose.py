@@ -5,6 +5,7 @@ import pytest
 
 from isthmus.core.errors import BadInput, NotFound, WrongFingerprint
 from isthmus.data.records import Record
+from isthmus.metrics.gap import separability
 from isthmus.metrics.geometry import alignment, effective_rank, modality_gap, uniformity
 from isthmus.metrics.hubness import hubness_skewness, k_occurrence, orphan_share, robin_hood
 from isthmus.metrics.similarity import linear_cka
@@ -83,6 +84,8 @@ def test_oracle(cones):
     for name, x in (("raw", raw), ("mapped", mapped)):
         assert pair[name]["modality_gap"] == pytest.approx(modality_gap(x["image"], x["text"]))
         assert pair[name]["alignment"] == pytest.approx(alignment(x["image"][rows], x["text"]))
+        assert pair[name]["separability"] == separability(x["image"], x["text"])
+        assert -8 <= pair[name]["cross_uniformity"] < 0
         means = [np.mean(x["text"][v["text"].keys == k].astype(float), axis=0) for k in v["image"].keys]
         expected = linear_cka(x["image"], np.stack(means), unbiased=True)
         assert pair[name]["linear_cka"] == pytest.approx(expected, abs=1e-6)
@@ -106,6 +109,9 @@ def test_the_space_closes_the_gap(cones):
     pair = diagnose(store, space=space)["pairs"]["image:text"]
     assert pair["mapped"]["modality_gap"] < 0.1 < 1 < pair["raw"]["modality_gap"]
     assert pair["mapped"]["alignment"] < 0.1 < 1 < pair["raw"]["alignment"]
+    assert pair["mapped"]["separability"] <= 0.75 < 1 == pair["raw"]["separability"]
+    # strangers of opposite cones are far apart as a whole, and spread once the cones are one
+    assert pair["raw"]["cross_uniformity"] < -4.5 < pair["mapped"]["cross_uniformity"] < -2
     assert pair["mapped"]["alignment_of_strangers"] == pytest.approx(2, abs=0.5)
     assert pair["mapped"]["linear_cka"] > 0.95
 

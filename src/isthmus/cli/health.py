@@ -15,8 +15,10 @@ SPREAD = {
 }
 SHARED = {
     "modality_gap": ("modality gap", "near 0: the two clouds have one centre; 2 at most"),
+    "separability": ("told apart by a plane", "near 0.5: the modalities are mixed; 1: they lie apart"),
     "alignment": ("distance² of partners", "near 0, and far below that of strangers"),
     "alignment_of_strangers": ("distance² of strangers", "about 2: unrelated items stand at right angles"),
+    "cross_uniformity": ("nearness of strangers", "low: about −4 when strangers of both spread over the whole sphere"),
     "linear_cka": ("similarity (CKA)", "near 1: both see the same likenesses; 0: unrelated"),
 }
 HUBS = {

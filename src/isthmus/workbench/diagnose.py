@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 
 from isthmus.core.errors import BadInput
 from isthmus.core.progress import Progress, silent
+from isthmus.metrics.gap import separability
 from isthmus.metrics.geometry import alignment, effective_rank, modality_gap, uniformity
 from isthmus.metrics.hubness import hubness_skewness, k_occurrence, orphan_share, robin_hood
 from isthmus.metrics.similarity import linear_cka
@@ -43,9 +44,11 @@ def diagnose(
     - ``modalities``: {name: {n, width, raw, mapped}}, where raw (the encoder's vectors) and mapped (in the space)
       hold ``effective_rank`` and ``uniformity``;
     - ``pairs``: {``text:image``: {items, pairs, raw, mapped, hubness}} for every two modalities. mapped holds
-      ``modality_gap``, ``alignment`` (of pairs of equal key), ``alignment_of_strangers`` (of pairs of different
-      key, the yardstick) and ``linear_cka`` (unbiased, over the mean vector of each item); raw holds the same where
-      both come from one encoder, otherwise ``linear_cka`` alone: two encoders share no axes. hubness holds, for
+      ``modality_gap``, ``separability`` (whether a plane tells the modalities apart), ``alignment`` (of pairs of equal
+      key), ``alignment_of_strangers`` (of pairs of different key, the yardstick), ``cross_uniformity`` (of the same
+      strangers, log mean exp(−2 ‖x − y‖²)) and ``linear_cka`` (unbiased, over the mean vector of each item); raw holds
+      the same where both come from one encoder, otherwise ``linear_cka`` alone: two encoders share no axes. hubness
+      holds, for
       each direction, ``k``, ``hubness_skewness``, ``orphan_share``, ``max_count``, ``robin_hood`` (means over variants,
       which are cut as `evaluate` does) and ``top``, the most frequent hubs [{id, key, text, uri, count, evenly}];
     - ``hubs``, with a correction to `correct` by: {``text:image``: `workbench.hubs.hub_report`}, the hubs before and
@@ -117,8 +120,10 @@ def _of_pair(first: Side, second: Side, name: str, seed: int) -> dict[str, Any]:
             return similar
         return {
             "modality_gap": modality_gap(x, y),
+            "separability": separability(x, y, sample=SAMPLE, seed=seed) if min(len(x), len(y)) >= 5 else None,
             "alignment": alignment(x[i], y[j]),
             "alignment_of_strangers": alignment(x[strangers[0]], y[strangers[1]]) if len(strangers[0]) else None,
+            "cross_uniformity": _near(x[strangers[0]], y[strangers[1]]) if len(strangers[0]) else None,
             **similar,
         }
 
@@ -159,6 +164,12 @@ def _strangers(
     i, j = rng.integers(len(a), size=n), rng.integers(len(b), size=n)
     other = a[i] != b[j]
     return i[other], j[other]
+
+
+def _near(x: Float[np.ndarray, "p d"], y: Float[np.ndarray, "p d"]) -> float:
+    """Return log mean exp(−2 ‖x − y‖²) over pairs."""
+    cosine = (unit(x).astype(np.float64) * unit(y)).sum(1)
+    return float(np.log(np.exp(4 * (cosine - 1)).mean()))
 
 
 def _by_item(x: Float[np.ndarray, "n d"], keys: np.ndarray, items: np.ndarray) -> Float[np.ndarray, "k d"]:

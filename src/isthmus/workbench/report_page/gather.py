@@ -33,8 +33,10 @@ ON_MAP = 400
 
 FIGURES = {
     "modality_gap": ("modality gap", "distance between the centres of the two clouds: 0 when they lie on one another"),
+    "separability": ("told apart", "how often a plane tells the modality of an item: 0.5 when mixed, 1 when apart"),
     "alignment": ("distance of pairs", "mean squared distance of what belongs together: 0 when equal, 4 when opposite"),
     "alignment_of_strangers": ("distance of strangers", "the same for what does not belong together, the yardstick"),
+    "cross_uniformity": ("nearness of strangers", "how evenly strangers of both modalities spread: lower is more even"),
     "linear_cka": ("linear CKA", "how alike the two geometries are: 0 unrelated, 1 equal up to rotation and scale"),
     "hubness_skewness": ("hubness", "skewness of how often items are found: above about 1 there are real hubs"),
     "orphan_share": ("orphans", "share of the items that no query finds among its first ten"),
