@@ -368,7 +368,7 @@ class Space:
             raise BadInput(f"{items[:60]!r} is one item; encode takes a list of items, such as [{items[:20]!r}]")
         each = self._map(modality)
         if encoder is None:
-            encoder = self._encoder(modality, device)
+            encoder = self.encoder(modality, device=device)
         self.accepts(modality, encoder.fingerprint)
         if each.takes_tokens:
             tokens = encoder.tokens(modality, items)
@@ -394,13 +394,17 @@ class Space:
             vectors[rows] = self.encode(modality, own, device=device, batch_size=batch_size)
         return vectors
 
-    def _encoder(self, modality: str, device: str) -> Any:
+    def encoder(self, modality: str, *, device: str = "cpu") -> Any:
+        """Return the encoder whose vectors a map accepts, loaded by its name at the first call and kept.
+
+        Raises `NotFound` for a modality without a map, and what `isthmus.encoders.load` raises.
+        """
+        fingerprint = self._map(modality).fingerprint
         cache: dict[tuple[str, str], Any] = self.__dict__.setdefault("_encoders", {})
         if (modality, device) not in cache:
             from isthmus import encoders
 
-            name = self.maps[modality].fingerprint.encoder
-            cache[modality, device] = encoders.load(name, modality, device=device)
+            cache[modality, device] = encoders.load(fingerprint.encoder, modality, device=device)
         return cache[modality, device]
 
     def _map(self, modality: str) -> Map:

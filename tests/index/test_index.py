@@ -340,6 +340,25 @@ def test_an_open_index_outlives_its_replacement(index):
     assert index.search(queries(), k=5) == before
 
 
+def test_refreshing_reads_only_what_is_new(index):
+    """A second reader keeps its segments, with what they have read, and its space, with the encoders it has loaded."""
+    reader = Index.open(index.path)
+    before = reader.search(queries(), k=5)
+    kept = {m: list(reader._segments[m]) for m in reader.modalities}
+    index.add({"text": replace_keys(entries(4, seed=3, modalities=("text",))["text"])})
+    fresh = reader.refreshed()
+    assert fresh.space is reader.space and len(fresh) == len(reader) + 4
+    assert fresh._segments["image"][0] is kept["image"][0] and fresh._segments["text"][0] is kept["text"][0]
+    assert reader.search(queries(), k=5) == before, "who has it open goes on seeing what was there"
+    assert fresh.search(queries(), k=5) == Index.open(index.path).search(queries(), k=5)
+    reader.refresh()
+    assert len(reader) == len(fresh)
+
+
+def replace_keys(vectors):
+    return Vectors.of(vectors.x, vectors.fingerprint, keys=[f"new-{key}" for key in vectors.keys.tolist()])
+
+
 def test_search_items(index, monkeypatch):
     monkeypatch.setattr(encoders, "load", lambda name, modality, device="cpu": Lengths())
     encoded = index.space.encode("text", ["a", "four"])

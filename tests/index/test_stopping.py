@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from isthmus.core.errors import BadInput
+from isthmus.core.errors import BadInput, Busy
 from isthmus.index.index import Index
 from isthmus.store.disk import locked
 from tests.stopping import stopped
@@ -113,7 +113,7 @@ def test_stopped_at_every_step(tmp_path, monkeypatch, change, backend):
 
 def test_one_writer_at_a_time(tmp_path):
     index = Index.build(tmp_path / "i", space=space(), entries={"image": made(keys(0, 5))})
-    with locked(index.path, kind="an index"), pytest.raises(BadInput, match="one writer at a time"):
+    with locked(index.path, kind="an index"), pytest.raises(Busy, match="one writer at a time"):
         index.add({"image": made(["k9"])})
     assert len(Index.open(index.path)) == 5
 

@@ -32,7 +32,7 @@ class Reader:
 @pytest.fixture
 def index(tmp_path, monkeypatch):
     readers = {m: Reader(m) for m in ("image", "text")}
-    monkeypatch.setattr(Space, "_encoder", lambda self, modality, device: readers[modality])
+    monkeypatch.setattr(Space, "encoder", lambda self, modality, device: readers[modality])
     space = Space({m: Map([], {}, reader.fingerprint) for m, reader in readers.items()})
     things = [f"{colour} {shape}" for colour in COLOURS for shape in SHAPES]
     entries = {
@@ -75,6 +75,15 @@ def test_oracle(index):
     z = Question((("image", "red ball"), ("text", "blue box")), (("text", "red"),)).vector(index.space)
     wanted = np.array([1, 0, 1, 0]) / 2**0.5 + np.array([0, 1, 0, 1]) / 2**0.5 - np.array([1, 0, 0, 0])
     np.testing.assert_allclose(z[0], wanted / np.linalg.norm(wanted), atol=1e-6)
+
+
+def test_parts_that_are_encoded_already(index):
+    for asked in (
+        Question((("text", "blue box"),)),
+        Question((("image", "red ball"), ("text", "blue")), (("text", "red"),)),
+    ):
+        encoded = index.space.encode_mixed([*asked.wanted, *asked.unwanted])
+        assert ask(index, asked, k=3, encoded=encoded) == ask(index, asked, k=3)
 
 
 def test_several_modalities_take_turns(index):

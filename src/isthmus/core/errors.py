@@ -7,7 +7,7 @@ the message alone and exits with 2; anything else that escapes is a defect of ou
 import difflib
 from collections.abc import Iterable
 
-__all__ = ["BadInput", "IsthmusError", "MissingExtra", "NotFound", "WrongFingerprint", "did_you_mean"]
+__all__ = ["BadInput", "Busy", "IsthmusError", "MissingExtra", "NotFound", "WrongFingerprint", "did_you_mean"]
 
 
 class IsthmusError(Exception):
@@ -16,6 +16,10 @@ class IsthmusError(Exception):
 
 class BadInput(IsthmusError, ValueError):
     """A value, file or shape that cannot be used."""
+
+
+class Busy(BadInput):
+    """A folder that has one writer at a time, and another process is writing to it now."""
 
 
 class NotFound(IsthmusError, LookupError):

@@ -29,13 +29,21 @@ FILES = (*(f"*-{HEX8}{ending}" for ending in sorted(set(KINDS.values()))), f"spa
 AGAIN = "build the index again"
 
 
-def read(path: Path, fingerprints: Mapping[str, Fingerprint] | None) -> tuple[dict[str, Any], Space]:
-    """Return the head of the index in a folder, every field checked that reading relies on, and its space."""
+def read(
+    path: Path, fingerprints: Mapping[str, Fingerprint] | None, held: Space | None = None
+) -> tuple[dict[str, Any], Space]:
+    """Return the head of the index in a folder, every field checked that reading relies on, and its space.
+
+    The space is the one `held`, with the encoders that it has loaded, where that is still the one.
+    """
     head = path / HEAD
     record = read_json(head, kind="an index", format_version=FORMAT_VERSION)
     try:
         folder = plain_name(record["space"]["folder"], ending="", source=head)
-        space = Space.load(path / folder, fingerprints=fingerprints)
+        if held is not None and held.digest == record["space"]["digest"]:
+            space = held
+        else:
+            space = Space.load(path / folder, fingerprints=fingerprints)
         if space.digest != record["space"]["digest"] or space.dim != record["dim"]:
             raise BadInput(f"{head} is damaged: its vectors are not of the space in {folder}; {AGAIN}")
         if record["format_version"] < FORMAT_VERSION:

@@ -10,6 +10,7 @@
 ['cat', 'dog']
 """
 
+import copy
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -44,11 +45,16 @@ class Index:
 
     def __init__(self, path: Path, record: Mapping[str, Any], space: Space) -> None:
         self.path = path
-        self._take(record, space)
+        self._take(record, space, {})
 
-    def _take(self, record: Mapping[str, Any], space: Space) -> None:
+    def _take(self, record: Mapping[str, Any], space: Space, held: Mapping[str, Sequence[Segment]]) -> None:
+        """Take what a head says; a segment that is `held` already stays open, with what it has read."""
         segments = {
-            m: [Segment(self.path, each, space.dim + shelf["corrected"]) for each in shelf["segments"]]
+            m: [
+                next((old for old in held.get(m, ()) if old.record == each), None)
+                or Segment(self.path, each, space.dim + shelf["corrected"])
+                for each in shelf["segments"]
+            ]
             for m, shelf in sorted(record["modalities"].items())
         }
         self.space = space
@@ -106,9 +112,21 @@ class Index:
             return cls(path, again, space)  # a writer has replaced files between our reading the head and opening them
 
     def refresh(self) -> None:
-        """Take what has been written since the index was opened."""
-        fresh = Index.open(self.path)
-        self.__dict__.update(fresh.__dict__)
+        """Take what has been written since the index was opened; what has not changed is not read again."""
+        record, space = head.read(self.path, None, self.space)
+        try:
+            self._take(record, space, self._segments)
+        except BadInput:
+            again, space = head.read(self.path, None, self.space)
+            if again == record:
+                raise
+            self._take(again, space, self._segments)
+
+    def refreshed(self) -> "Index":
+        """Return the index with what has been written since; this one goes on showing what was there."""
+        fresh = copy.copy(self)
+        fresh.refresh()
+        return fresh
 
     @property
     def modalities(self) -> list[str]:

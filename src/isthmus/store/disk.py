@@ -17,7 +17,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from isthmus.core.errors import BadInput, NotFound
+from isthmus.core.errors import BadInput, Busy, NotFound
 from isthmus.core.files import atomic, commit, write_json
 
 if sys.platform == "win32":
@@ -123,7 +123,7 @@ def sha256_of(path: Path) -> str:
 
 @contextlib.contextmanager
 def locked(folder: Path, *, kind: str) -> Iterator[None]:
-    """Be the only writer of a folder inside the block, or raise `BadInput` naming the process that is.
+    """Be the only writer of a folder inside the block, or raise `Busy` naming the process that is.
 
     The system drops the lock with its process, so that what a killed process left is simply taken over. The
     file holds the writer's pid and host, and stays behind empty: removing it would let two writers lock two
@@ -134,7 +134,7 @@ def locked(folder: Path, *, kind: str) -> Iterator[None]:
         file.seek(0)
         owner = file.read().strip()
         if taken is False or (taken is None and _alive(owner)):
-            raise BadInput(
+            raise Busy(
                 f"{folder}: {kind} has one writer at a time, and process {owner or '(just started)'} is writing "
                 f"now; wait for it to end, or stop it"
             )

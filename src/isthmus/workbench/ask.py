@@ -46,10 +46,12 @@ class Question:
 
     def vector(self, space: Space, *, device: str = "cpu") -> Float[np.ndarray, "1 d"]:
         """Return the unit vector to search with; `BadInput` where the parts cancel out, and what encoding raises."""
-        parts = [*self.wanted, *self.unwanted]
+        return self.combined(space.encode_mixed([*self.wanted, *self.unwanted], device=device))
+
+    def combined(self, x: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "1 d"]:
+        """Return the unit vector of the question from those of its parts in the space, the unwanted ones last."""
         signs = np.repeat([1.0, -1.0], [len(self.wanted), len(self.unwanted)])
-        x = unit(space.encode_mixed(parts, device=device))
-        total = (signs[:, None] * x).sum(0, keepdims=True)
+        total = (signs[:, None] * unit(x)).sum(0, keepdims=True)
         if float(np.linalg.norm(total)) < CANCELLED:
             raise BadInput("what is wanted and what is not are the same: nothing is left to look for")
         return unit(total).astype(np.float32)
@@ -101,12 +103,14 @@ def ask(
     corrected: bool = True,
     exact: bool = False,
     device: str = "cpu",
+    encoded: Float[np.ndarray, "n d"] | None = None,
 ) -> list[Hit]:
     """Return the best hits, 10 unless said otherwise, best first; arguments and errors as in `Index.search`.
 
     Without `modality` and `quota` the hits are of what was not asked with where there is one such modality. Where there
     are several, each gets its share of the places and they come in turns, because scores of different modalities do
     not compare; so they do with a `quota`. A question of a picture and a text looks for pictures like it.
+    `encoded` are the parts in the space, where they have been encoded already: those wanted, then the others.
     """
     if k is not None and k < 1:
         raise BadInput(f"k must be at least 1, got {k}")
@@ -123,9 +127,13 @@ def ask(
     if not asked.unwanted and len(asked.wanted) == 1:
         # What cannot be searched is refused before an encoder is loaded.
         ((name, item),) = asked.wanted
-        found = index.search_items(name, [item], device=device, **settings)[0]
+        if encoded is None:
+            found = index.search_items(name, [item], device=device, **settings)[0]
+        else:
+            found = index.search(encoded, **settings)[0]
     else:
-        found = index.search(asked.vector(index.space, device=device), **settings)[0]
+        vector = asked.vector(index.space, device=device) if encoded is None else asked.combined(encoded)
+        found = index.search(vector, **settings)[0]
     return in_turns(found)[:k] if quota else found
 
 
