@@ -1,4 +1,4 @@
-"""Whether two modalities lie apart in one space: can a plane part them, and do strangers of both keep a distance.
+"""Whether two modalities lie apart in one space: can a plane part them, do strangers keep a distance, and all the rest.
 
 Source: fahim2024 (arXiv 2405.18570), which reads the gap off both; `modality_gap` in `metrics.geometry` is its
 distance of the centroids.
@@ -10,9 +10,15 @@ import numpy as np
 from jaxtyping import Float
 
 from isthmus.core.errors import BadInput
+from isthmus.metrics.geometry import alignment, effective_rank, modality_gap, spectrum, uniformity
+from isthmus.metrics.neighbours import rsa
+from isthmus.metrics.retrieval import retrieval_ranks
 from isthmus.metrics.vectors import blocks, matrix, pair, unit
 
-__all__ = ["cross_uniformity", "separability"]
+__all__ = ["cross_uniformity", "gap_report", "separability"]
+
+MOST = 2000
+"""Pairs that `gap_report` looks at: some of its figures compare all with all."""
 
 TEST = 0.2
 """The share of the rows that the plane is judged on."""
@@ -88,3 +94,46 @@ def cross_uniformity(a: Any, b: Any, *, t: float = 2.0, sample: int | None = Non
         near[np.arange(len(near)), np.arange(n)[rows]] = 0
         total += float(np.sum(near, dtype=np.float64))
     return float(np.log(total / (n * (n - 1))))
+
+
+def gap_report(a: Any, b: Any, *, seed: int = 0) -> dict[str, float]:
+    """Return the figures of the gap between pairs (n, d) and (n, d) in one space, n ≥ 5.
+
+    ``centroid distance``, ``centroid cosine``, ``matched cosine`` (mean over pairs), ``separability``, ``alignment``,
+    ``uniformity a``, ``uniformity b``, ``cross uniformity``, ``rank a``, ``rank b`` (singular values above 1, the
+    vectors not centred, as the official code counts), ``effective rank a``, ``effective rank b``, ``a to b r@1``,
+    ``b to a r@1``, and ``rsa`` (0 where a side has collapsed). All of unit vectors; at most 2,000 pairs, drawn by
+    `seed`, for what compares all with all.
+
+    Relations: a = b → distance, alignment 0; matched cosine, rsa 1; separability 0.5.
+    Raises `BadInput` for unequal shapes, fewer than 5 pairs, NaN, or a zero vector.
+    """
+    x, y = pair(a, b, ("a", "b"), rows=5, paired=True)
+    if x.shape != y.shape:
+        raise BadInput(f"a {x.shape} and b {y.shape} must be pairs in one space")
+    x, y = unit(x, "a"), unit(y, "b")
+    if len(x) > MOST:
+        some = np.sort(np.random.default_rng(seed).choice(len(x), MOST, replace=False))
+        x, y = x[some], y[some]
+    centres = x.mean(0, dtype=np.float64), y.mean(0, dtype=np.float64)
+    lengths = float(np.linalg.norm(centres[0]) * np.linalg.norm(centres[1]))
+    keys = np.arange(len(x))
+    try:
+        likeness = rsa(x, y)
+    except BadInput:  # all vectors of a side are one
+        likeness = 0.0
+    return {
+        "centroid distance": modality_gap(x, y),
+        "centroid cosine": float(centres[0] @ centres[1]) / lengths if lengths else 0.0,
+        "matched cosine": float((x * y).sum(1).mean()),
+        "separability": separability(x, y, seed=seed),
+        "alignment": alignment(x, y),
+        "uniformity a": uniformity(x),
+        "uniformity b": uniformity(y),
+        "cross uniformity": cross_uniformity(x, y),
+        **{f"rank {name}": float((spectrum(z, centred=False) > 1).sum()) for name, z in (("a", x), ("b", y))},
+        **{f"effective rank {name}": effective_rank(z) for name, z in (("a", x), ("b", y))},
+        "a to b r@1": float((retrieval_ranks(x, y, keys, keys).first == 1).mean()),
+        "b to a r@1": float((retrieval_ranks(y, x, keys, keys).first == 1).mean()),
+        "rsa": likeness,
+    }
