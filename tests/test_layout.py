@@ -14,8 +14,21 @@ from isthmus.core import catalog
 
 ROOT = Path(__file__).parents[1]
 SRC = ROOT / "src" / "isthmus"
-ORDER = ["core", "metrics", "parts", "store", "data", "encoders", "space", "index", "tasks", "methods", "workbench"]
-SHELLS = ("cli", "web")
+ORDER = [
+    "core",
+    "metrics",
+    "parts",
+    "store",
+    "data",
+    "encoders",
+    "space",
+    "index",
+    "tasks",
+    "methods",
+    "workbench",
+    "web",
+]
+SHELLS = ("cli",)
 PUBLIC = {
     "__version__",
     "Index",

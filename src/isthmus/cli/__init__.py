@@ -44,6 +44,10 @@ GROUPS = {
             "isthmus.cli.search:search",
             "Search an index with a text, a picture, a recording, or several of them.",
         ),
+        "serve": (
+            "isthmus.cli.serve:serve",
+            "Serve indexes over HTTP, with a page to search them from.",
+        ),
         "space": ("isthmus.cli.space:app", "The default space: build it, show how good it is."),
         "evaluate": (
             "isthmus.cli.loop:evaluate",
