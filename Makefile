@@ -7,7 +7,7 @@ TORCH  ?=
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo data test lint types docs clean
+.PHONY: demo data test lint types docs load chaos clean
 
 demo: $(VENV)/.ready
 	$(BIN)/isthmus demo --out isthmus-demo
@@ -28,6 +28,17 @@ types: $(VENV)/.ready-dev
 docs: $(VENV)/.ready-dev
 	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_site
 	@echo "docs/_site/index.html"
+
+# How a server holds up: SECONDS of searches and writes on INDEX, and ROUNDS of kill -9 while it writes.
+INDEX   ?= isthmus-demo/index
+SECONDS ?= 600
+ROUNDS  ?= 20
+
+load: $(VENV)/.ready-dev
+	$(BIN)/python benchmarks/serve.py --index $(INDEX) --seconds $(SECONDS) $(ARGS)
+
+chaos: $(VENV)/.ready-dev
+	$(BIN)/python -m tests.web.chaos --rounds $(ROUNDS) $(ARGS)
 
 $(VENV)/.ready: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "isthmus needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Try: make $(MAKECMDGOALS) PYTHON=python3.11")'

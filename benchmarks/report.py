@@ -8,13 +8,17 @@ import json
 import os
 import platform
 import time
+from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 LOAD_BEFORE = round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None
 
 
-def options(doc, *, rounds):
+def options(doc: str, *, rounds: int) -> argparse.ArgumentParser:
     """Return a parser that knows `--rounds` and `--out`, described by the first line of the benchmark's docstring."""
     parser = argparse.ArgumentParser(description=doc.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=rounds)
@@ -22,14 +26,14 @@ def options(doc, *, rounds):
     return parser
 
 
-def timed(do):
+def timed(do: Callable[[], T]) -> tuple[float, T]:
     """Return the seconds that `do()` took by the clock, and what it gave."""
     started = time.perf_counter()
     result = do()
     return time.perf_counter() - started, result
 
 
-def processor():
+def processor() -> str:
     """Return the name of the processor: Linux alone keeps it in a file, elsewhere `platform` knows."""
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
@@ -37,7 +41,7 @@ def processor():
     return named[0] if named else platform.processor() or platform.machine()
 
 
-def surroundings(*packages):
+def surroundings(*packages: str) -> dict[str, Any]:
     """Return what figures depend on beside the code: processor, cores, threads, load, versions."""
     return {
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
@@ -49,7 +53,7 @@ def surroundings(*packages):
     }
 
 
-def publish(report, out):
+def publish(report: Mapping[str, Any], out: Path | None) -> None:
     """Print a report as JSON and, where `out` is given, write it there."""
     text = json.dumps(report, indent=1)
     print(text)

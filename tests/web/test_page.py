@@ -120,6 +120,7 @@ def test_a_picture_words_and_what_is_not_wanted(page, tmp_path, shot):
     assert body["text"] == "red" and body["image"].startswith("data:image/png;base64,")
     assert body["minus"] == ["green", "violet"]
     until(page, "document.querySelector('.hit')?.ariaLabel.includes('image')")
+    assert "+ image" in page.inner_text(".hit .why") and "− text 2" in page.inner_text(".hit .why")
     shot(page, "composed")
     page.click("[aria-label='Remove the picture']")
     assert page.is_hidden("#given img")

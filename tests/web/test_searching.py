@@ -52,6 +52,15 @@ def test_a_vector(client, index):
     assert {hit["modality"] for hit in found(client, vector=x.tolist(), k=4)} == {"image", "text"}
 
 
+def test_what_a_hit_was_found_for(client):
+    hits = found(client, text="blue", image=uri(png("red")), minus=["green", "white"], explain=True, k=3)
+    assert [list(hit["parts"]) for hit in hits] == [["+ image", "+ text", "− text 1", "− text 2"]] * 3
+    near = {hit["key"]: hit["parts"] for hit in hits}
+    assert near["red"]["+ image"] == pytest.approx(1, abs=1e-5)
+    assert near["blue"]["+ text"] == pytest.approx(1, abs=1e-5)
+    assert "parts" not in found(client, text="blue")[0]
+
+
 def test_filters_and_quotas(client):
     assert {hit["key"] for hit in found(client, text="red", where="year > 2003")} == {"violet", "white"}
     assert [h["modality"] for h in found(client, text="red", quota={"image": 2, "text": 1})] == [

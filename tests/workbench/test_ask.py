@@ -11,7 +11,7 @@ from isthmus.index.index import Index
 from isthmus.space import Map, Space
 from isthmus.store.rows import Vectors
 from isthmus.workbench import ask as module
-from isthmus.workbench.ask import Question, ask, in_turns, question, shares
+from isthmus.workbench.ask import Question, ask, by_part, in_turns, question, shares
 from tests.data.made import recording
 from tests.store.rows import fingerprint
 
@@ -84,6 +84,18 @@ def test_parts_that_are_encoded_already(index):
     ):
         encoded = index.space.encode_mixed([*asked.wanted, *asked.unwanted])
         assert ask(index, asked, k=3, encoded=encoded) == ask(index, asked, k=3)
+
+
+def test_what_a_hit_was_found_for(index):
+    asked = Question((("image", "red ball"), ("text", "blue")), (("text", "red"),))
+    x = index.space.encode_mixed([*asked.wanted, *asked.unwanted])
+    hits = ask(index, asked, encoded=x)
+    told = by_part(index, hits, x)
+    held = dict(zip(index.items("image")["id"].to_pylist(), index.vectors("image"), strict=True))
+    np.testing.assert_allclose(told, [[held[h.id] @ p / np.linalg.norm(p) for p in x] for h in hits], atol=1e-6)
+    one = index.search(x[1:2] / np.linalg.norm(x[1]), k=8)[0]
+    np.testing.assert_allclose(by_part(index, one, x[1:2])[:, 0], [h.score for h in one], atol=1e-6)
+    assert by_part(index, [], x).shape == (0, 3)
 
 
 def test_several_modalities_take_turns(index):

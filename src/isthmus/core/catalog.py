@@ -21,6 +21,7 @@ from typing import Any
 
 from isthmus.core.card import Card, Claim
 from isthmus.core.errors import BadInput, MissingExtra, NotFound
+from isthmus.core.syntax import parsed
 
 __all__ = ["METHODS", "Entry", "find", "imported", "read_literal", "serving", "walk"]
 
@@ -143,7 +144,7 @@ def serving(verb: str, extra: Sequence[Path] = ()) -> dict[str, tuple[str, str]]
 def read_literal(path: Path, name: str, records: Mapping[str, type], default: Any = None) -> Any:
     """Evaluate the module-level assignment `name = …` of a file: literals and calls of `records` only."""
     try:
-        tree = ast.parse(path.read_text(encoding="utf-8"))
+        tree = parsed(path.read_text(encoding="utf-8"))
     except (SyntaxError, UnicodeDecodeError) as error:
         raise BadInput(f"{path} cannot be read as Python: {error}") from error
 

@@ -26,6 +26,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from isthmus.core.errors import BadInput, NotFound
+from isthmus.core.syntax import parsed_expression
 
 __all__ = ["COLUMNS", "META", "Filter", "extracted", "numbered", "parse", "rows", "unknown"]
 
@@ -66,7 +67,7 @@ def parse(text: str) -> Filter:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what Python warns of (odd escapes) is judged below
-            tree = ast.parse(text.strip(), mode="eval").body
+            tree = parsed_expression(text.strip())
         names = dict.fromkeys(name for node in ast.walk(tree) if (name := _name(node)) is not None)
         # read once with every field a text, so that what is no filter is refused before any data are looked at
         _Reader(text, None).condition(tree)

@@ -36,7 +36,7 @@ class Collection:
 
     def __init__(self, name: str, path: Path, root: Path | None) -> None:
         self.name, self.path, self.root = name, path, root
-        self._lock = threading.Lock()
+        self._writing, self._looking = threading.Lock(), threading.Lock()
         self._index = Index.open(path)
         self._stamp = (0, 0, 0)  # of no state, so that the first search looks again
 
@@ -44,7 +44,7 @@ class Collection:
     def index(self) -> Index:
         """The index as it is on disk now; nobody changes the object, so that it can be searched from any thread."""
         if self._now() != self._stamp:
-            with self._lock:
+            with self._looking:  # not the lock of writing, for which a search would wait
                 stamp = self._now()
                 if stamp != self._stamp:
                     self._index, self._stamp = self._index.refreshed(), stamp
@@ -55,21 +55,15 @@ class Collection:
 
         The change is on disk when this returns; a kill before that leaves all of it or nothing.
         """
-        with self._lock:
+        with self._writing:
             waited = time.monotonic() + PATIENCE
             while True:
-                stamp, fresh = self._now(), self._index.refreshed()
                 try:
-                    result = change(fresh)
+                    return change(self.index.refreshed())
                 except Busy:
                     if time.monotonic() > waited:
                         raise
                     time.sleep(0.05)
-                    continue
-                if stamp != self._now():  # the stamp from before a change is only ever too old, which costs a refresh
-                    self._stamp = stamp
-                self._index = fresh
-                return result
 
     def item(self, name: str) -> Hit:
         """Return the item of an id; `NotFound` where there is none."""

@@ -9,6 +9,7 @@ __all__ = ["Deletion", "EmbeddingRequest", "Item", "Knn", "Message", "Part", "Re
 Text = Annotated[str, Field(min_length=1, max_length=100_000)]
 Content = Annotated[str, Field(min_length=1)]
 Name = Annotated[str, Field(min_length=1, max_length=1000, pattern=r"^[^\x00-\x1f\x7f]+$")]
+Count = Annotated[int, Field(ge=1, strict=True)]
 Vector = Annotated[list[FiniteFloat], Field(min_length=1, max_length=65536)]
 
 
@@ -31,12 +32,13 @@ class Search(Part):
     """A search: with one of the four, or with several at once, less what is not wanted."""
 
     minus: Annotated[list[Text | Part], Field(max_length=16)] = []
-    k: Annotated[int, Field(ge=1)] | None = None
+    k: Count | None = None
     modality: Name | Annotated[list[Name], Field(min_length=1, max_length=16)] | None = None
     where: Annotated[str, Field(min_length=1, max_length=20_000)] | None = None
-    quota: Annotated[dict[Name, Annotated[int, Field(ge=1)]], Field(min_length=1, max_length=16)] | None = None
+    quota: Annotated[dict[Name, Count], Field(min_length=1, max_length=16)] | None = None
     corrected: bool = True
     exact: bool = False
+    explain: bool = False
 
 
 class Message(BaseModel):
@@ -53,7 +55,7 @@ class EmbeddingRequest(BaseModel):
     input: Text | Annotated[list[Text], Field(min_length=1)] | None = None
     messages: Annotated[list[Message], Field(min_length=1, max_length=16)] | None = None
     encoding_format: Literal["float", "base64"] = "float"
-    dimensions: Annotated[int, Field(ge=1)] | None = None
+    dimensions: Count | None = None
 
 
 class Rerank(BaseModel):
@@ -62,7 +64,7 @@ class Rerank(BaseModel):
     model: Name = "default"
     query: Text | Part
     documents: Annotated[list[Text | Part], Field(min_length=1)]
-    top_n: Annotated[int, Field(ge=1)] | None = None
+    top_n: Count | None = None
     return_documents: bool = False
 
 
@@ -101,5 +103,5 @@ class Knn(BaseModel):
     image_url: Content | None = None
     embedding_input: Vector | None = None
     modality: Literal["image", "text"] = "image"
-    num_images: Annotated[int, Field(ge=1)] = 40
+    num_images: Count = 40
     indice_name: Name = "default"

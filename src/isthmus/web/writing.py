@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -22,6 +23,9 @@ from isthmus.web.schemas import Deletion, Item, Upsert
 from isthmus.web.served import Served
 
 __all__ = ["router"]
+
+WRITERS = ThreadPoolExecutor(4, thread_name_prefix="isthmus-write")
+"""Writes wait for each other, so that they must not take the threads of searches."""
 
 
 def router(served: Served) -> APIRouter:
@@ -77,7 +81,7 @@ def router(served: Served) -> APIRouter:
             collection.sweep(index)
             return n
 
-        return {"deleted": await asyncio.to_thread(collection.write, remove)}
+        return {"deleted": await asyncio.get_running_loop().run_in_executor(WRITERS, collection.write, remove)}
 
     return routes
 
@@ -152,7 +156,7 @@ async def _written(
                     partial.write_bytes(content)
         index.upsert(entries)
 
-    await asyncio.to_thread(collection.write, write)
+    await asyncio.get_running_loop().run_in_executor(WRITERS, collection.write, write)
     return {"upserted": len(new), "ids": [each.name for each in new]}
 
 

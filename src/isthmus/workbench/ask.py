@@ -23,12 +23,14 @@ from isthmus.index.index import Index, K
 from isthmus.metrics.vectors import unit
 from isthmus.space import Space
 
-__all__ = ["Question", "ask", "in_turns", "question", "shares"]
+__all__ = ["Question", "ask", "by_part", "in_turns", "question", "shares"]
 
 RECORDINGS = ("speech", "sound", "audio")
 """What recordings may be called; a query is of the first of them that a space maps."""
 CANCELLED = 1e-3
 """The length under which what is wanted and what is not leave nothing to look for."""
+LOOKED_UP = 15
+"""Hits that are looked up at a time, so that the filter that names them is short."""
 
 
 @dataclass(frozen=True)
@@ -135,6 +137,25 @@ def ask(
         vector = asked.vector(index.space, device=device) if encoded is None else asked.combined(encoded)
         found = index.search(vector, **settings)[0]
     return in_turns(found)[:k] if quota else found
+
+
+def by_part(index: Index, hits: Sequence[Hit], encoded: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "h n"]:
+    """Return how near each hit is to each part of a question, which says what it was found for.
+
+    `encoded` are the parts in the space. Scores are plain inner products with the unit vectors of the parts.
+
+    Relations: of one part of length 1 → the scores of the hits, where nothing is corrected.
+    """
+    scores = np.zeros((len(hits), len(encoded)), np.float32)
+    for start in range(0, len(hits), LOOKED_UP):
+        rows = {(hit.modality, hit.id): i for i, hit in enumerate(hits[start : start + LOOKED_UP], start)}
+        named = f"id in {[name for _, name in rows]!r}"
+        modalities = sorted({modality for modality, _ in rows})
+        found = index.search(unit(encoded), k=len(rows), modality=modalities, where=named, corrected=False)
+        for part, of in enumerate(found):
+            for hit in of:
+                scores[rows[hit.modality, hit.id], part] = hit.score
+    return scores
 
 
 def shares(modalities: Sequence[str], k: int) -> dict[str, int]:

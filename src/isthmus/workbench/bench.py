@@ -20,6 +20,7 @@ from isthmus.core.errors import BadInput, NotFound
 from isthmus.core.progress import Progress, silent
 from isthmus.core.report import Report, verdict
 from isthmus.core.run import Budget, Run, cache_dir, seeded
+from isthmus.core.syntax import parsed
 from isthmus.workbench import results
 from isthmus.workbench.review import review
 
@@ -51,7 +52,7 @@ def show(name: str, *, extra: Sequence[Path] = (), stored: Path | None = None) -
         "path": str(entry.path),
         "card": asdict(entry.card),
         "missing": entry.card.missing,
-        "text": ast.get_docstring(ast.parse(entry.path.read_text(encoding="utf-8"))) or "",
+        "text": ast.get_docstring(parsed(entry.path.read_text(encoding="utf-8"))) or "",
     }
 
 

@@ -24,6 +24,7 @@ from typing import Any
 from isthmus.core.card import Claim
 from isthmus.core.catalog import METHODS, Entry
 from isthmus.core.errors import BadInput, NotFound
+from isthmus.core.syntax import parsed
 from isthmus.core.task import Task
 
 __all__ = [
@@ -193,7 +194,7 @@ def _read(path: Path) -> _Source:
 # eighty methods share most of what they import; the stamp is there so that a changed file is read again
 @cache
 def _parse(path: Path, modified: int, size: int) -> _Source:
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree = parsed(path.read_text(encoding="utf-8"))
     names: list[str] = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):

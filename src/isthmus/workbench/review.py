@@ -16,6 +16,7 @@ from typing import Any, get_args
 from isthmus.core.card import Control, Fact
 from isthmus.core.catalog import Entry
 from isthmus.core.errors import IsthmusError
+from isthmus.core.syntax import parsed
 from isthmus.workbench import facts, results
 
 __all__ = ["FAMILIES", "card_errors", "review", "target_errors"]
@@ -205,7 +206,7 @@ def _result(entry: Entry, stored: Path | None) -> Iterator[tuple[str, str, str]]
 
 
 def _functions(path: Path) -> set[str]:
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree = parsed(path.read_text(encoding="utf-8"))
     return {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
 
 

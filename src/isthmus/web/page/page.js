@@ -144,6 +144,7 @@ async function search() {
     for (const [kind, value] of Object.entries(given)) if (value) body[kind] = await uriOf(value.blob);
     if (kinds.length) body.modality = kinds;
     if ($("where").value.trim()) body.where = $("where").value.trim();
+    body.explain = minus.length + ["text", "image", "sound"].filter((each) => body[each]).length > 1;
     const started = performance.now();
     const found = await post(at(name, "/search"), body, mine.signal);
     if (mine !== searching) return;
@@ -185,6 +186,7 @@ function card(collection, hit, i) {
       hit.modality === "image" ? tag("span", { class: "name", dir: "auto" }, name) : null,
       tag("span", { class: "facts" }, tag("span", {}, hit.variant ? `${hit.modality} · ${hit.variant}` : hit.modality),
         tag("span", { title: "score: the cosine, less what the correction takes off" }, hit.score.toFixed(3))),
+      hit.parts ? tag("span", { class: "why" }, Object.entries(hit.parts).map(([part, x]) => `${part} ${x.toFixed(2)}`).join(" · ")) : null,
       tag("span", { class: "meter", "aria-hidden": "true" }, bar)),
     tag("button", { type: "button", "aria-label": `More like ${name}`, onclick: () => like(collection, hit) }, "More like this"),
     tag("details", {}, tag("summary", {}, "What is known of it"),
