@@ -7,6 +7,8 @@ from PIL import Image
 from isthmus import data
 from isthmus.core.errors import BadInput, NotFound
 
+from .made import RATE, recording
+
 
 @pytest.fixture
 def folder(tmp_path):
@@ -158,3 +160,13 @@ def test_open_uri_stays_in_the_folder(folder, tmp_path):
         data.open_uri("file:none.png", folder)
     with pytest.raises(BadInput, match="give that folder as root"):
         data.open_uri("file:red_house-2.png")
+
+
+def test_recordings_by_uri(folder, tmp_path):
+    recording(folder / "say.wav")
+    recording(tmp_path / "secret.wav")
+    assert data.open_sound_uri("file:say.wav", folder)["sampling_rate"] == RATE
+    with pytest.raises(BadInput, match="lies outside"):
+        data.open_sound_uri("file:../secret.wav", folder)
+    with pytest.raises(NotFound, match="no recording that can be opened by itself"):
+        data.open_sound_uri("openmoji:1F600")

@@ -145,6 +145,15 @@ def test_open_uri(stamps, pictures):
             data.open_uri(f"tuxpaint:{name}", stamps.root)
 
 
+def test_open_sound_uri(stamps):
+    require.module("soundfile", "audio")
+    record = next(r for r in stamps.of("speech") if r.key == BADGER)
+    assert np.array_equal(data.open_sound_uri(record.uri, stamps.root)["array"], record.load()["array"])
+    for name in ("animals/none_desc_fr.ogg", "../../../../etc/passwd", "animals/mammals/badger.svg"):
+        with pytest.raises(NotFound, match="has no recording"):
+            data.open_sound_uri(f"tuxpaint:{name}", stamps.root)
+
+
 def test_not_fetched_says_how(tmp_path, monkeypatch):
     monkeypatch.setenv("ISTHMUS_CACHE", str(tmp_path))
     with pytest.raises(NotFound, match="has not been fetched yet: isthmus data fetch tuxpaint"):

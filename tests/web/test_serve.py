@@ -11,6 +11,7 @@ from isthmus.web.settings import Settings
 from tests.cli.conftest import isthmus, refused
 
 from .process import asked, ended, free_port, started
+from .served import wav
 
 
 @pytest.mark.usefixtures("socket_enabled")
@@ -78,3 +79,6 @@ def test_pictures_of_a_folder_come_from_its_store(index, tmp_path):
     assert kind == "image/webp" and content[8:12] == b"WEBP"
     with pytest.raises(BadInput, match="outside"):
         shown(found, "image", "file:../colours/index.json", 96)
+    (tmp_path / "pictures" / "say.wav").write_bytes(wav("red"))
+    kind, content = shown(found, "speech", "file:say.wav", 96)
+    assert kind == "audio/wav" and content[:4] == b"RIFF"

@@ -10,6 +10,7 @@ import importlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from isthmus.core.catalog import read_literal
@@ -20,7 +21,21 @@ from isthmus.data.records import DataSet, Record
 if TYPE_CHECKING:
     import PIL.Image
 
-__all__ = ["DataCard", "DataSet", "Record", "card", "cards", "load", "names", "open_uri", "options", "sheet"]
+    from isthmus.data.sound import Sound
+
+__all__ = [
+    "DataCard",
+    "DataSet",
+    "Record",
+    "card",
+    "cards",
+    "load",
+    "names",
+    "open_sound_uri",
+    "open_uri",
+    "options",
+    "sheet",
+]
 
 
 def cards() -> dict[str, DataCard]:
@@ -101,13 +116,30 @@ def open_uri(uri: str, root: str | Path | None = None) -> "PIL.Image.Image":
     `NotFound` for an unknown scheme or a picture that is gone, `BadInput` for one that cannot be read or lies
     outside `root`.
     """
+    module, rest = _owner(uri)
+    picture: PIL.Image.Image = module.open_picture(rest, None if root is None else Path(root))
+    return picture
+
+
+def open_sound_uri(uri: str, root: str | Path | None = None) -> "Sound":
+    """Return the recording behind the `uri` of a record; the rest as in `open_uri`.
+
+    Raises `NotFound` for a source whose recordings lie in no file of their own, too.
+    """
+    module, rest = _owner(uri)
+    if not hasattr(module, "open_sound"):
+        raise NotFound(f"{uri!r} names no recording that can be opened by itself")
+    sound: Sound = module.open_sound(rest, None if root is None else Path(root))
+    return sound
+
+
+def _owner(uri: str) -> tuple[ModuleType, str]:
+    """Return the module that knows the scheme of a uri, and what stands behind the scheme."""
     scheme, _, rest = uri.partition(":")
     owners = {s: name for name, card in cards().items() for s in card.schemes}
     if scheme not in owners or not rest:
         raise NotFound(f"cannot open {uri!r}: known are {', '.join(f'{s}:…' for s in sorted(owners))}")
-    module = importlib.import_module(f"isthmus.data.{owners[scheme]}")
-    picture: PIL.Image.Image = module.open_picture(rest, None if root is None else Path(root))
-    return picture
+    return importlib.import_module(f"isthmus.data.{owners[scheme]}"), rest
 
 
 def sheet(name: str, *, seed: int = 0) -> "PIL.Image.Image":

@@ -22,7 +22,7 @@ from isthmus.data.kinds import TEXTS, kind_of
 from isthmus.data.passages import read_passages
 from isthmus.data.picture import read_picture
 from isthmus.data.records import DataSet, Record, joined, text_record
-from isthmus.data.sound import read_sound
+from isthmus.data.sound import Sound, read_sound
 from isthmus.data.video import EVERY, frame_times, read_frame
 
 if TYPE_CHECKING:
@@ -100,17 +100,28 @@ def load(path: str | Path, *, every: float = EVERY, recordings: str = "speech") 
 
 def open_picture(rest: str, root: Path | None) -> "Image.Image":
     """Return the picture at a path relative to `root`, or a video's frame; `BadInput` when it lies outside."""
-    if root is None:
-        raise BadInput(f"file:{rest} is relative to the folder it came from: give that folder as root")
     name, _, place = rest.rpartition("#t=")
-    if (root / rest).is_file() or not name:  # a name may have a # in it
+    if (root is not None and (root / rest).is_file()) or not name:  # a name may have a # in it
         name, place = rest, ""
+    file = _inside(name, root)
+    return read_frame(file, float(place)) if place else read_picture(file)
+
+
+def open_sound(rest: str, root: Path | None) -> Sound:
+    """Return the recording at a path relative to `root`; `BadInput` when it lies outside."""
+    return read_sound(_inside(rest, root))
+
+
+def _inside(name: str, root: Path | None) -> Path:
+    """Return the file that a path relative to `root` leads to, which is there and inside."""
+    if root is None:
+        raise BadInput(f"file:{name} is relative to the folder it came from: give that folder as root")
     file = (root / name).resolve()
     if not file.is_relative_to(root.resolve()):
-        raise BadInput(f"file:{rest} lies outside {root}")
+        raise BadInput(f"file:{name} lies outside {root}")
     if not file.is_file():
         raise NotFound(f"{root / name}: the file is gone")
-    return read_frame(file, float(place)) if place else read_picture(file)
+    return file
 
 
 # ------------------------------------------------------------------ finding files

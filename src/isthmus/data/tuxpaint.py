@@ -20,7 +20,7 @@ from isthmus.data.drawing import SIZE, digest_at, read_drawing
 from isthmus.data.fetch import Part, Source, find, located
 from isthmus.data.languages import tag
 from isthmus.data.records import DataSet, Record, joined, text_record
-from isthmus.data.sound import read_sound
+from isthmus.data.sound import Sound, read_sound
 from isthmus.store.disk import sha256_of
 
 if TYPE_CHECKING:
@@ -179,6 +179,15 @@ def open_picture(key: str, root: Path | None = None) -> "Image.Image":
             if path.is_file() and path.resolve().is_relative_to(place.resolve()):
                 return read_drawing(path)
     raise NotFound(f"Tux Paint has no stamp {key!r}; stamps are called as animals/mammals/badger")
+
+
+def open_sound(name: str, root: Path | None = None) -> Sound:
+    """Return a recording such as ``animals/mammals/badger_desc_fr.ogg``."""
+    place = located("tuxpaint", PACKAGE, root)
+    path = place / name
+    if path.suffix != ".ogg" or not path.is_file() or not path.resolve().is_relative_to(place.resolve()):
+        raise NotFound(f"Tux Paint has no recording {name!r}")
+    return read_sound(path)
 
 
 def _stamps(files: Mapping[str, Path]) -> tuple[dict[str, Stamp], dict[str, str]]:

@@ -11,7 +11,7 @@ import numpy as np
 from fastapi import APIRouter, Query, Response
 
 from isthmus.core.errors import BadInput, NotFound
-from isthmus.data import open_uri
+from isthmus.data import open_sound_uri, open_uri
 from isthmus.data.content import inside
 from isthmus.data.picture import read_picture
 from isthmus.data.sound import Sound, read_sound
@@ -95,21 +95,14 @@ def shown(collection: Collection, modality: str, uri: str | None, size: int) -> 
 @functools.lru_cache(KEPT)
 def _rendered(path: Path, root: Path | None, modality: str, uri: str, size: int) -> tuple[str, bytes]:
     scheme, _, rest = uri.partition(":")
-    place = None
-    if scheme == UPLOADS:
-        place = inside(path / UPLOADS, rest, uri)
-    elif scheme == "file" and root is not None and modality != "image":
-        place = inside(root, rest, uri)
+    sent = inside(path / UPLOADS, rest, uri) if scheme == UPLOADS else None
     if modality == "image":
-        picture = open_uri(uri, root) if place is None else read_picture(place)
-        small = picture.convert("RGB")
+        small = (open_uri(uri, root) if sent is None else read_picture(sent)).convert("RGB")
         small.thumbnail((size, size))
         buffer = io.BytesIO()
         small.save(buffer, "WEBP", quality=85)
         return "image/webp", buffer.getvalue()
-    if place is None:
-        raise NotFound(f"{uri}: this recording is not in a file that is served; name its store with --store")
-    return "audio/wav", _wav(read_sound(place))
+    return "audio/wav", _wav(open_sound_uri(uri, root) if sent is None else read_sound(sent))
 
 
 def _wav(sound: Sound) -> bytes:
