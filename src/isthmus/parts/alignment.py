@@ -26,7 +26,7 @@ from isthmus.parts.linear.canonical import canonical
 from isthmus.parts.linear.moments import moments
 from isthmus.parts.params import Params
 
-__all__ = ["AffineMaps", "CanonicalMaps", "ProcrustesMaps", "RidgeMaps"]
+__all__ = ["AffineMaps", "CanonicalMaps", "ProcrustesMaps", "RidgeMaps", "item_means"]
 
 USES = {
     "procrustes": {"align": "ProcrustesMaps"},
@@ -86,7 +86,7 @@ class ProcrustesMaps(_Maps):
         progress: Progress = silent,
     ) -> Self:
         """Fit on vectors {modality: (n, d)} whose records belong together by key; see `AffineMaps.fit`."""
-        self.sides_ = _onto(Procrustes(), self.onto, _items(pairs, keys, weights))
+        self.sides_ = _onto(Procrustes(), self.onto, item_means(pairs, keys, weights))
         return self
 
 
@@ -114,7 +114,7 @@ class AffineMaps(_Maps):
         Raises `BadInput` for fewer than two modalities, items that no two share, rows that are not finite or have no
         direction, or fewer shared items than directions, naming both numbers; `NotFound` for an unknown `onto`.
         """
-        self.sides_ = _onto(LeastSquares(), self.onto, _items(pairs, keys, weights))
+        self.sides_ = _onto(LeastSquares(), self.onto, item_means(pairs, keys, weights))
         return self
 
 
@@ -137,7 +137,7 @@ class RidgeMaps(_Maps):
         """Fit on vectors {modality: (n, d)} whose records belong together by key; see `AffineMaps.fit`."""
         if not self.ridge > 0:
             raise BadInput(f"ridge = {self.ridge} must be above 0; without one it is the method affine")
-        self.sides_ = _onto(LeastSquares(ridge=self.ridge), self.onto, _items(pairs, keys, weights))
+        self.sides_ = _onto(LeastSquares(ridge=self.ridge), self.onto, item_means(pairs, keys, weights))
         return self
 
 
@@ -161,7 +161,7 @@ class CanonicalMaps(_Maps):
 
         Raises `BadInput` for more than two modalities: `projectors` brings any number together.
         """
-        items = _items(pairs, keys, weights)
+        items = item_means(pairs, keys, weights)
         if len(items) != 2:
             raise BadInput(f"cca joins two modalities, got {sorted(items)}; the method projectors takes more")
         (a, (x_keys, x)), (b, (y_keys, y)) = items.items()
@@ -195,7 +195,7 @@ def _onto(
     return sides
 
 
-def _items(
+def item_means(
     pairs: Mapping[str, Any], keys: Mapping[str, Any] | None, weights: Mapping[str, Any] | None
 ) -> dict[str, tuple[np.ndarray, Table]]:
     """Return {modality: (keys (n,), mean vectors (n, d))} of items, in the order of their keys."""
