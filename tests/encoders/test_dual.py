@@ -19,16 +19,20 @@ from isthmus.core.batch import Batch
 from isthmus.core.errors import BadInput, NotFound
 from isthmus.core.run import seeded
 from isthmus.data.records import DataSet, Record, text_record
+from isthmus.encoders import dual
+from isthmus.encoders.dual.pairs import Drawn, Order, augment, gather, split, words
+from isthmus.encoders.dual.words import ids_of, train_tokenizer
 from isthmus.parts.kept import read_log
-
-require_tokenizers = pytest.importorskip("tokenizers")
-from isthmus.encoders import dual  # noqa: E402
-from isthmus.encoders.dual.pairs import Drawn, Order, augment, gather, split, words  # noqa: E402
-from isthmus.encoders.dual.words import ids_of, train_tokenizer  # noqa: E402
+from tests import require
 
 ROOT = Path(__file__).parents[2]
 TINY = dual.PRESETS["dual_tiny"]
 TEXTS = ["a red cube", "a blue ball", "ein Würfel", "赤い"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def tokenizers():
+    require.module("tokenizers", "train")
 
 
 @pytest.fixture(scope="module")
@@ -119,12 +123,15 @@ def test_tokenizer():
 # --- what it learns from
 
 
+def picture():
+    return pictures(1)[0]
+
+
 def records(name, rows):
     found = []
     for key, group, variant, text in rows:
-        load = lambda key=key: pictures(1)[0]  # noqa: E731
         found.append(
-            Record(key=key, modality="image", variant=variant, group=group, load=load, digest=lambda: "0" * 64)
+            Record(key=key, modality="image", variant=variant, group=group, load=picture, digest=lambda: "0" * 64)
         )
         if text:
             found.append(text_record(key, text, variant="en", group=group))

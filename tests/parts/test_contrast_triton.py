@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-pytest.importorskip("triton")
+from tests import require
 
 WORK = """
 import json, sys
@@ -54,6 +54,7 @@ print(json.dumps({
 
 @pytest.fixture(scope="module")
 def found():
+    require.module("triton", "torch")
     done = subprocess.run(
         [sys.executable, "-c", WORK],
         capture_output=True,

@@ -87,7 +87,7 @@ class _PairedInfoNCE(torch.autograd.Function):
 
 
 @triton.jit
-def _scores(a, b, scale, i, j, n, m, d, block: tl.constexpr, deep: tl.constexpr, precision: tl.constexpr):  # type: ignore[no-untyped-def]
+def _scores(a, b, scale, i, j, n, m, d, block: tl.constexpr, deep: tl.constexpr, precision: tl.constexpr):
     """Return one (block, block) tile of s in float32; outside of (n, m) it is 0."""
     k = tl.arange(0, deep)
     s = tl.zeros((block, block), tl.float32)
@@ -99,7 +99,7 @@ def _scores(a, b, scale, i, j, n, m, d, block: tl.constexpr, deep: tl.constexpr,
 
 
 @triton.jit
-def _lse_tile(  # type: ignore[no-untyped-def]
+def _lse_tile(
     a, b, scale, of_rows, of_columns, start, n, m, d, block: tl.constexpr, deep: tl.constexpr, precision: tl.constexpr
 ):
     """Write the log-sum-exp, without positives, of a tile's rows to of_rows[tile, i], of its columns to of_columns."""
@@ -115,7 +115,7 @@ def _lse_tile(  # type: ignore[no-untyped-def]
 
 
 @triton.jit
-def _grad_tile(  # type: ignore[no-untyped-def]
+def _grad_tile(
     a, b, scale, rows, columns, out, start, n, m, d, block: tl.constexpr, deep: tl.constexpr, precision: tl.constexpr
 ):
     """Write a tile of e^{s − r} + e^{s − c}, which is ∂L/∂s times 2n of the negatives, and 0 for positives."""

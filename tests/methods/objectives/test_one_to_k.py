@@ -88,7 +88,7 @@ def test_properties():
         inputs = [(x.clone().requires_grad_(), y.clone().requires_grad_()) for x, y in ((v, t), (v, t))]
         losses = [one_to_k_loss(*inputs[0], K, TAU, tile=tile), one_to_k_loss(*inputs[1], K, TAU)]
         torch.testing.assert_close(*losses)
-        for a, b in zip(*(torch.autograd.grad(l, x) for l, x in zip(losses, inputs, strict=True)), strict=True):  # noqa: E741
+        for a, b in zip(*(torch.autograd.grad(*each) for each in zip(losses, inputs, strict=True)), strict=True):
             torch.testing.assert_close(a, b)
     assert torch.autograd.gradcheck(
         lambda a, b: one_to_k_loss(a, b, K, TAU, present=present), (v.requires_grad_(), t.requires_grad_())

@@ -19,6 +19,7 @@ from isthmus.methods.objectives.one_to_k import (
     unrepeated,
 )
 from isthmus.metrics.retrieval import retrieval_ranks
+from tests import require
 
 N, K = 48, 4
 
@@ -171,8 +172,11 @@ def test_names_of_emoji_are_translated_offline():
 
 
 def test_a_translation_model(tmp_path):
-    transformers = pytest.importorskip("transformers")
-    sentencepiece = pytest.importorskip("sentencepiece")
+    for package in ("transformers", "sentencepiece"):
+        require.module(package, "backbones")
+    import sentencepiece
+    import transformers
+
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter(["a cat sits", "the dog runs", "a bird sings"] * 20),
         model_prefix=str(tmp_path / "words"),

@@ -4,6 +4,7 @@ Every text has tokens, in any script, because the alphabet is that of bytes. Tex
 (NFKC) and to lower case.
 """
 
+import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -66,7 +67,5 @@ def read(path: Path) -> "Tokenizer":
 
 
 def _available() -> None:
-    try:
-        import tokenizers  # noqa: F401
-    except ImportError:
-        raise MissingExtra.of("tokenizers", "train", "the small dual encoder") from None
+    if importlib.util.find_spec("tokenizers") is None:
+        raise MissingExtra.of("tokenizers", "train", "the small dual encoder")
