@@ -1,4 +1,5 @@
 import json
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -227,3 +228,21 @@ def test_errors(cones, tmp_path):
     fill(zero, "text", ["a", "b"], ["", ""], np.eye(6)[:2], "clip")
     with pytest.raises(BadInput, match="image before the space row 0 is all zeros"):
         diagnose(zero, space=space)
+
+
+def test_drawings(cones, tmp_path):
+    store, space = cones
+    folder = tmp_path / "new" / "drawings"
+    report = diagnose(store, space=space, draw=folder)
+    wanted = [folder / "image-text.svg", folder / "image-text-spectrum.svg"]
+    assert report["drawn"] == [str(path) for path in wanted]
+    assert sorted(folder.iterdir()) == sorted(wanted)
+    plane, spectra = (ElementTree.fromstring(path.read_text(encoding="utf-8")) for path in wanted)
+    assert len([e for e in plane.iter() if e.tag.endswith("circle")]) == 80  # 40 pairs, both ends
+    assert "axes hold 90 %" in ElementTree.tostring(spectra, encoding="unicode")
+    first = wanted[0].read_text(encoding="utf-8")
+    diagnose(store, space=space, draw=folder)
+    assert wanted[0].read_text(encoding="utf-8") == first
+    assert "drawn" not in diagnose(store, space=space)
+    with pytest.raises(BadInput, match="is a file"):
+        diagnose(store, space=space, draw=wanted[0])

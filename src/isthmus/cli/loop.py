@@ -119,22 +119,32 @@ def _with_intervals(figures: Mapping[str, Any]) -> list[str]:
     return [f"{figures[n]:.3f} ±{(intervals[n][1] - intervals[n][0]) / 2:.3f}".replace("±0.", "±.") for n in names]
 
 
-def diagnose(store: Path, *, space: str | None = None, correct: str = "none", options: Common = common) -> None:
+def diagnose(
+    store: Path,
+    *,
+    space: str | None = None,
+    correct: str = "none",
+    draw: Path | None = None,
+    options: Common = common,
+) -> None:
     """Report the health of a space: modality gap, alignment, hubs, effective rank.
 
     Args:
         store: Folder of the store.
         space: Folder of the space, or the name of an encoder of several modalities; the default space without it.
         correct: Show hubs before and after a correction too (is, dual_is, nnn, csls, dn, dis, dual_dis, gc).
+        draw: Folder for drawings (SVG) of each two modalities on their principal axes, and of their spectra.
         options: Device, batch size, seed, JSON.
     """
     from isthmus.cli.health import tables
     from isthmus.workbench.diagnose import diagnose as run
 
     with console.progress() as progress:
-        figures = run(store, space=space, correct=correct, seed=options.seed, progress=progress)
+        figures = run(store, space=space, correct=correct, draw=draw, seed=options.seed, progress=progress)
     if options.json:
         console.emit(figures)
         return
     for title, columns, rows, caption in tables(figures):
         console.table(title, columns, rows, caption=caption)
+    if draw is not None:
+        console.note(f"{len(figures['drawn'])} drawings in {draw}")

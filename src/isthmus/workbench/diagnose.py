@@ -1,5 +1,6 @@
 """`diagnose`: the health of a space, with the vectors before it beside it where the two compare."""
 
+import contextlib
 from collections.abc import Collection, Sequence
 from itertools import combinations
 from pathlib import Path
@@ -9,8 +10,10 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from isthmus.core.errors import BadInput
+from isthmus.core.files import atomic
 from isthmus.core.progress import Progress, silent
 from isthmus.metrics.gap import separability
+from isthmus.metrics.gap_view import plane_view, spectrum_plot
 from isthmus.metrics.geometry import alignment, effective_rank, modality_gap, uniformity
 from isthmus.metrics.hubness import hubness_skewness, k_occurrence, orphan_share, robin_hood
 from isthmus.metrics.similarity import linear_cka
@@ -36,6 +39,7 @@ def diagnose(
     modalities: Sequence[str] | None = None,
     keys: Collection[str] | None = None,
     correct: str = "none",
+    draw: str | Path | None = None,
     seed: int = 0,
     progress: Progress = silent,
 ) -> dict[str, Any]:
@@ -52,7 +56,10 @@ def diagnose(
       each direction, ``k``, ``hubness_skewness``, ``orphan_share``, ``max_count``, ``robin_hood`` (means over variants,
       which are cut as `evaluate` does) and ``top``, the most frequent hubs [{id, key, text, uri, count, evenly}];
     - ``hubs``, with a correction to `correct` by: {``text:image``: `workbench.hubs.hub_report`}, the hubs before and
-      after it, on `keys` or on the items that the space was not trained on.
+      after it, on `keys` or on the items that the space was not trained on;
+    - ``drawn``, with a folder to `draw` into: the files, for each two modalities ``text-image.svg`` (pairs on the
+      principal axes of both) and ``text-image-spectrum.svg`` (how much of the variance how many axes hold), in the
+      space. What is there under these names is replaced.
 
     Lengths are on the unit sphere (`metrics.geometry`). At most 5,000 vectors, pairs or queries (of a variant), drawn
     by `seed`, make one figure; galleries and effective rank are whole. A figure that is not defined (the CKA of fewer
@@ -73,6 +80,7 @@ def diagnose(
         raise BadInput(f"{few}: a diagnosis needs at least 2 records of each modality")
     pairs = list(combinations(names, 2))
     steps = len(names) + len(pairs) * (1 if correct == "none" else 2)
+    folder = None if draw is None else drawing_folder(draw)
     report: dict[str, Any] = {"modalities": {}, "pairs": {}}
     hubs: dict[str, Any] = {}
     if correct != "none":  # first, because it has more to refuse
@@ -85,7 +93,33 @@ def diagnose(
     for a, b in pairs:
         report["pairs"][f"{a}:{b}"] = _of_pair(sides[a], sides[b], f"{a}:{b}", seed)
         progress("diagnose", len(hubs) + len(names) + len(report["pairs"]), steps)
-    return report | ({"hubs": hubs} if hubs else {})
+    drawn = [] if folder is None else [str(f) for a, b in pairs for f in _drawn(folder, sides[a], sides[b], seed)]
+    return report | ({"hubs": hubs} if hubs else {}) | ({"drawn": drawn} if drawn else {})
+
+
+def drawing_folder(place: str | Path) -> Path:
+    """Make the folder that is drawn into; `BadInput` when it is a file."""
+    folder = Path(place)
+    if folder.exists() and not folder.is_dir():
+        raise BadInput(f"{folder} is a file; drawings are put into a folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _drawn(folder: Path, first: Side, second: Side, seed: int) -> list[Path]:
+    """Draw the pairs of two modalities in the space, and their spectra."""
+    (a, x), (b, y) = first, second
+    i, j = _pairs(a.keys, b.keys, np.random.default_rng(seed))
+    names = (a.modality, b.modality)
+    kinds = {"": plane_view(x[i], y[j], names=names)}
+    with contextlib.suppress(BadInput):  # all vectors of a modality are one: no variance to show
+        kinds["-spectrum"] = spectrum_plot({a.modality: x, b.modality: y})
+    files = []
+    for kind, document in kinds.items():
+        files.append(folder / f"{'-'.join(names)}{kind}.svg")
+        with atomic(files[-1]) as partial:
+            partial.write_text(document, encoding="utf-8")
+    return files
 
 
 def _of_modality(side: Side, seed: int) -> dict[str, Any]:

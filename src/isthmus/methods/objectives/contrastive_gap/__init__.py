@@ -76,9 +76,9 @@ from isthmus.methods.objectives.contrastive_gap.loss import (
     uniform_cyclic_loss,
     uniformity_loss,
 )
-from isthmus.methods.objectives.contrastive_gap.report import explained, plane_view, spectrum_plot, sphere_film
 from isthmus.methods.objectives.contrastive_gap.training import FINE_TUNE, Training, fit_towers, resized
 from isthmus.metrics.gap import gap_report
+from isthmus.metrics.gap_view import explained, plane_view, spectrum_plot, sphere_film
 
 __all__ = [
     "CARD",

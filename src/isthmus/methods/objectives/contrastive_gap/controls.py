@@ -130,7 +130,7 @@ def sphere(
 ) -> list[tuple[Float[np.ndarray, "n d"], Float[np.ndarray, "n d"]]]:
     """Return how two free tables of `pairs` vectors in `d` dimensions move under the loss: `frames` + 1 pictures.
 
-    The tables begin as two narrow cones, as the towers of CLIP do. `report.sphere_film` draws them.
+    The tables begin as two narrow cones, as the towers of CLIP do. `sphere_film` draws them.
     Raises `BadInput` for fewer than 2 pairs, 2 dimensions or 1 frame.
     """
     if min(pairs, d) < 2 or frames < 1:

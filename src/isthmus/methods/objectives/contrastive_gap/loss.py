@@ -2,10 +2,12 @@
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.utils.checkpoint import checkpoint
 
 from isthmus.core.batch import Batch
@@ -291,11 +293,39 @@ def _log_mean_exp(a: Tensor, b: Tensor, keys: Tensor | None, factor: float, *, b
     """Return log mean exp(factor·⟨a_j, b_k⟩ − below) over the pairs of different key."""
     strangers = _different(keys, len(a), a.device)
     count = _count(strangers, len(a))
+    total: Tensor = _SumExp.apply(_up(a), _up(b), strangers, factor, below)
+    return (total / count).log()
 
-    def sums(x: Tensor, y: Tensor, keep: Tensor) -> Tensor:
-        return ((factor * (x @ y.T) - below).exp() * keep).sum()
 
-    return (_by_rows(sums, _up(a), _up(b), strangers) / count).log()
+class _SumExp(torch.autograd.Function):
+    """Σ exp(factor·⟨a_j, b_k⟩ − below) over the pairs of different name, block by block.
+
+    The gradient is a multiple of what each block adds to it, so that it is made on the way and no block is kept or
+    computed twice.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, a: Tensor, b: Tensor, names: Tensor, factor: float, below: float) -> Tensor:
+        wanted = ctx.needs_input_grad[:2]
+        total, pulls = (
+            a.new_zeros(()),
+            [torch.zeros_like(x) if w else None for x, w in zip((a, b), wanted, strict=True)],
+        )
+        for rows in _blocks(len(a)):
+            near = (a[rows] @ b.T).mul_(factor).sub_(below).exp_()
+            near.masked_fill_(names[rows, None] == names, 0)
+            total += near.sum()
+            if pulls[0] is not None:
+                pulls[0][rows] = near @ b
+            if pulls[1] is not None:
+                pulls[1].addmm_(near.T, a[rows])
+        ctx.pulls = [None if pull is None else pull.mul_(factor) for pull in pulls]
+        return total
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        return (*(None if pull is None else grad * pull for pull in ctx.pulls), None, None, None)
 
 
 def _own_minus_own(a: Tensor, b: Tensor, x: Tensor, y: Tensor) -> Tensor:
@@ -324,11 +354,6 @@ def _square_of(
         keep = torch.ones(1, n, dtype=torch.bool, device=a.device) if names is None else names[rows, None] != names
         parts.append(_again(sums, a[rows], b[rows], keep))
     return torch.stack(parts).sum() / n**2
-
-
-def _by_rows(sums: Callable[[Tensor, Tensor, Tensor], Tensor], a: Tensor, b: Tensor, names: Tensor) -> Tensor:
-    parts = [_again(sums, a[rows], b, names[rows, None] != names) for rows in _blocks(len(a))]
-    return torch.stack(parts).sum()
 
 
 def _again(sums: Callable[[Tensor, Tensor, Tensor], Tensor], x: Tensor, y: Tensor, keep: Bool[Tensor, "b n"]) -> Tensor:
